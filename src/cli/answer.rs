@@ -1,0 +1,74 @@
+//! What a command says at its end: the answer on standard output, everything else on standard error.
+
+use super::Global;
+use crate::error::{Exit, Failure};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// The answer of a command, in both its forms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// For people: whole lines without the last line feed. Empty: nothing is printed.
+    pub text: String,
+    /// For programs: one document.
+    pub json: Value,
+    /// How the command ends: [`Exit::Done`], or another class where the answer itself is bad news.
+    pub exit: Exit,
+}
+
+impl Answer {
+    /// A good answer.
+    pub fn new(text: impl Into<String>, json: Value) -> Answer {
+        Answer { text: text.into(), json, exit: Exit::Done }
+    }
+}
+
+/// Prints an answer.
+pub fn give(global: &Global, answer: &Answer) -> Exit {
+    let text = if global.json { render(&answer.json) } else { answer.text.clone() };
+    if text.is_empty() {
+        return answer.exit;
+    }
+    match writeln!(io::stdout().lock(), "{text}") {
+        Ok(()) => answer.exit,
+        // A reader that has seen enough (`| head`) is no error.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => answer.exit,
+        Err(error) => {
+            let help = "free space where standard output goes";
+            say(&Failure::new(Exit::Unexpected, "output.write", format!("the answer cannot be written: {error}"), help))
+        }
+    }
+}
+
+/// Prints a failure: to people on standard error, to programs as the one document on standard output.
+pub fn fail(global: &Global, failure: &Failure) -> Exit {
+    if global.json {
+        let answer = Answer { text: String::new(), json: json!({ "error": failure }), exit: failure.exit() };
+        return give(global, &answer);
+    }
+    say(failure)
+}
+
+/// The text of a failure: sentence, causes, remedy.
+pub fn text(failure: &Failure) -> String {
+    let mut text = format!("error: {} [{}]\n", failure.message, failure.reason);
+    for cause in &failure.causes {
+        let mut lines = cause.lines();
+        text.push_str(&format!("  because: {}\n", lines.next().unwrap_or_default()));
+        for line in lines {
+            text.push_str(&format!("           {line}\n"));
+        }
+    }
+    text.push_str(&format!("help: {}", failure.help));
+    text
+}
+
+fn say(failure: &Failure) -> Exit {
+    // Where standard error is closed there is nobody to tell; the exit code remains.
+    let _ = writeln!(io::stderr().lock(), "{}", text(failure));
+    failure.exit()
+}
+
+fn render(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("a JSON value can always be written")
+}

@@ -1,0 +1,1 @@
+//! Kasm's own flags, as `install` and `upgrade` take them.

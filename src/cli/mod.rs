@@ -1,0 +1,123 @@
+//! The command line: one file a command. It reads flags, calls one flow, and returns the answer; only
+//! this room prints.
+
+pub mod answer;
+pub mod apt_wait;
+pub mod config;
+pub mod install;
+pub mod kasm_flags;
+pub mod plan;
+pub mod preflight;
+pub mod release;
+pub mod status;
+pub mod token;
+
+use crate::error::{Exit, Failure};
+use crate::paths::Paths;
+use answer::Answer;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Brings a Kasm Workspaces node up on a fresh machine, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "kasm-bootstrap", version, max_term_width = 80, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Configuration file [default: /etc/kasm-bootstrap/config.toml, then config.d/*.toml]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Every path below DIR (for tests and images)
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub root: Option<PathBuf>,
+    /// Say more; twice: say everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Say nothing but the answer and errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// The answer as one JSON document
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// No colour, whatever the terminal can do
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub no_color: bool,
+}
+
+impl Global {
+    /// Every path, below `--root` if one was given.
+    pub fn paths(&self) -> Paths {
+        match &self.root {
+            Some(root) => Paths::below(std::path::absolute(root).unwrap_or_else(|_| root.clone())),
+            None => Paths::default(),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install: one shot, safe to repeat
+    Install(install::Args),
+    /// What would happen, without doing it
+    Plan(plan::Args),
+    /// The checks alone
+    Preflight(preflight::Args),
+    /// What the last run did and where the time went
+    Status(status::Args),
+    /// Check a token before it is used
+    Token(token::Args),
+    /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
+    AptWait(apt_wait::Args),
+    /// Fetch, verify and unpack a kasm_release
+    Release(release::Args),
+    /// The configuration: check, show, schema, example
+    Config(config::Args),
+}
+
+/// Runs one command line to its end and returns the exit class. Everything that is printed is printed
+/// here.
+pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, all else is a usage error; where they cannot be printed
+            // there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure =
+                Failure::new(Exit::Unexpected, "runtime.start", error.to_string(), "free memory or file descriptors");
+            return answer::fail(&cli.global, &failure);
+        }
+    };
+    let global = cli.global.clone();
+    match runtime.block_on(dispatch(cli)) {
+        Ok(answer) => answer::give(&global, &answer),
+        Err(failure) => answer::fail(&global, &failure),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Install(args) => install::run(global, args).await,
+        Command::Plan(args) => plan::run(global, args).await,
+        Command::Preflight(args) => preflight::run(global, args).await,
+        Command::Status(args) => status::run(global, args).await,
+        Command::Token(args) => token::run(global, args).await,
+        Command::AptWait(args) => apt_wait::run(global, args).await,
+        Command::Release(args) => release::run(global, args).await,
+        Command::Config(args) => config::run(global, args).await,
+    }
+}

@@ -1,0 +1,172 @@
+//! The intent: what the operator asked for, after every source has been read and every value has been
+//! understood. Plain data; how it comes about is the rest of this room's business.
+
+use crate::net;
+use crate::secret::Secret;
+use crate::token::Format;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The role a node plays in a Kasm deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs sessions in Docker containers.
+    Agent,
+    /// Connection proxy: guac and the two RDP gateways.
+    Guac,
+}
+
+impl Role {
+    /// The word Kasm's `--role` takes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Agent => "agent",
+            Role::Guac => "guac",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A host name or address, and a port where one was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A DNS name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// The port, if one was given.
+    pub port: Option<u16>,
+}
+
+impl HostPort {
+    /// The port that was given, else HTTPS's.
+    pub fn port_or_https(&self) -> u16 {
+        self.port.unwrap_or(443)
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.host.contains(':'), self.port) {
+            (true, Some(port)) => write!(f, "[{}]:{port}", self.host),
+            (false, Some(port)) => write!(f, "{}:{port}", self.host),
+            (_, None) => f.write_str(&self.host),
+        }
+    }
+}
+
+/// Where a release comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// An `http`, `https` or `file` URL.
+    Url(String),
+    /// A file on this machine.
+    File(PathBuf),
+}
+
+/// How a release is known to be the right one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Digest {
+    /// The SHA-256 the operator pinned (or Kasm published), 64 lower-case hexadecimal digits.
+    Pinned(String),
+    /// The `.sha256sum` beside the tarball is trusted, on purpose.
+    Sidecar,
+}
+
+/// The release to install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseIntent {
+    /// Kasm's version, where it is known (`1.18.1`).
+    pub version: Option<String>,
+    /// Mirrors in the order they are tried; never empty.
+    pub sources: Vec<Source>,
+    /// How its bytes are verified.
+    pub digest: Digest,
+}
+
+/// The manager this node belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagerIntent {
+    /// Its address. For a guac node this is the API host.
+    pub address: HostPort,
+    /// The manager token (agent) or component registration token (guac).
+    pub token: Secret,
+    /// How long to wait for its health check to answer.
+    pub wait: Duration,
+}
+
+/// How this node's own address is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddressChoice {
+    /// The source address of the route to the manager.
+    Auto,
+    /// The first global address of the named interface.
+    Interface(String),
+    /// As given.
+    Given(String),
+}
+
+/// What only an agent needs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AgentIntent {
+    /// The autoscaler's identifier of this server (`-i`).
+    pub server_id: Option<String>,
+    /// The autoscaler's provider name (`-r`).
+    pub provider: Option<String>,
+}
+
+/// What only a connection proxy needs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GuacIntent {
+    /// The zone (`-z`); the release's default where unset.
+    pub zone: Option<String>,
+}
+
+/// What is handed to the installer beside the values above.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InstallerIntent {
+    /// Kasm's own flags that need no value, by their long name without dashes (`no-check-disk`).
+    pub flags: Vec<String>,
+    /// Kasm's own flags with a value, by their long name without dashes (`offline-service`).
+    pub values: Vec<(String, String)>,
+    /// Arguments handed over as they are (`--installer-arg`), after everything else.
+    pub extra: Vec<String>,
+}
+
+/// Everything the operator asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The node's role.
+    pub role: Role,
+    /// The release to install.
+    pub release: ReleaseIntent,
+    /// The manager it reports to.
+    pub manager: ManagerIntent,
+    /// Where this node is reached.
+    pub address: AddressChoice,
+    /// The port of this node's own proxy (`-L`).
+    pub proxy_port: Option<u16>,
+    /// Agent only.
+    pub agent: AgentIntent,
+    /// Guac only.
+    pub guac: GuacIntent,
+    /// How the token above must look.
+    pub token_format: Format,
+    /// Swap to make, in MiB; `None`: leave the machine's swap alone.
+    pub swap_mib: Option<u64>,
+    /// How long the package manager may stay busy.
+    pub apt_wait: Duration,
+    /// TLS and proxies.
+    pub network: net::Options,
+    /// The budget of the whole run.
+    pub budget: Duration,
+    /// What is handed to the installer beside.
+    pub installer: InstallerIntent,
+    /// Wipe what is there and install again.
+    pub force: bool,
+}

@@ -1,0 +1,1 @@
+//! Is the node up? Probes and the verdict.

@@ -1,0 +1,1 @@
+//! Kasm's conventions: command lines, what a release can do, where things lie, its HTTP API.

@@ -1,0 +1,1 @@
+//! The machine: facts, never opinions.

@@ -1,0 +1,148 @@
+//! Every path, unit name and environment variable this program knows, in one place.
+//!
+//! With `--root DIR` each path lies below `DIR`: ours and the machine's alike.
+
+use std::path::{Path, PathBuf};
+
+/// The environment variable by which a supervised installer learns of `--root`.
+pub const ENV_ROOT: &str = "KASM_BOOTSTRAP_ROOT";
+/// What every configuration variable of ours in the environment begins with.
+pub const ENV_PREFIX: &str = "KASM_BOOTSTRAP_";
+/// Where systemd puts a service's credentials (systemd.exec(5), `LoadCredential=`).
+pub const ENV_CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// The timers that start apt behind our back.
+pub const APT_TIMERS: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
+/// The services those timers start.
+pub const APT_SERVICES: [&str; 2] = ["apt-daily.service", "apt-daily-upgrade.service"];
+
+/// All paths, below one root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Paths {
+        Paths::below("/")
+    }
+}
+
+macro_rules! paths {
+    ($($(#[$doc:meta])* $name:ident = $path:literal;)*) => {
+        impl Paths {
+            $($(#[$doc])* pub fn $name(&self) -> PathBuf { self.at($path) })*
+        }
+    };
+}
+
+impl Paths {
+    /// All paths below `root`.
+    pub fn below(root: impl Into<PathBuf>) -> Paths {
+        Paths { root: root.into() }
+    }
+
+    /// The root itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// True if this is the running machine and not a scratch root below it.
+    pub fn is_machine(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// Any absolute path of the machine, below the root.
+    pub fn at(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let absolute = absolute.as_ref();
+        self.root.join(absolute.strip_prefix("/").unwrap_or(absolute))
+    }
+
+    /// A path below the root as the machine itself would name it; unchanged if it lies elsewhere.
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(rest) => Path::new("/").join(rest),
+            Err(_) => path.to_owned(),
+        }
+    }
+
+    /// Where the record of one attempt at running the installer lies. Attempts count from 1.
+    pub fn attempt_dir(&self, attempt: u32) -> PathBuf {
+        self.attempts_dir().join(attempt.to_string())
+    }
+}
+
+paths! {
+    /// The configuration file.
+    config_file = "/etc/kasm-bootstrap/config.toml";
+    /// Further configuration files, read after it in the order of their names.
+    config_dir = "/etc/kasm-bootstrap/config.d";
+    /// What must survive a reboot: journal, attempts, receipts.
+    state_dir = "/var/lib/kasm-bootstrap";
+    /// The journal: append-only JSON lines.
+    journal = "/var/lib/kasm-bootstrap/journal.jsonl";
+    /// The lock that a run holds.
+    run_lock = "/var/lib/kasm-bootstrap/lock";
+    /// What was installed, by whom and from which release.
+    receipt = "/var/lib/kasm-bootstrap/installed.json";
+    /// Which timers were paused and are to be put back.
+    paused_timers = "/var/lib/kasm-bootstrap/paused-timers.json";
+    /// One directory an attempt at running the installer.
+    attempts_dir = "/var/lib/kasm-bootstrap/attempts";
+    /// Unpacked releases, one directory a digest. Not below /tmp, which may be `noexec`.
+    unpacked_dir = "/var/lib/kasm-bootstrap/releases";
+    /// Verified tarballs, one file a digest.
+    cache_dir = "/var/cache/kasm-bootstrap";
+
+    /// dpkg's outer lock (apt takes it for a whole transaction).
+    dpkg_frontend_lock = "/var/lib/dpkg/lock-frontend";
+    /// dpkg's inner lock.
+    dpkg_lock = "/var/lib/dpkg/lock";
+    /// The lock of `apt-get update`.
+    apt_lists_lock = "/var/lib/apt/lists/lock";
+    /// The lock of apt's download cache.
+    apt_archives_lock = "/var/cache/apt/archives/lock";
+    /// Where apt reads further configuration from.
+    apt_conf_dir = "/etc/apt/apt.conf.d";
+    /// Our snippet there while the installer runs.
+    apt_snippet = "/etc/apt/apt.conf.d/99kasm-bootstrap";
+
+    /// Present while systemd is the init system (sd_booted(3)).
+    systemd_booted = "/run/systemd/system";
+    /// Processes.
+    proc_dir = "/proc";
+    /// os-release(5).
+    os_release = "/etc/os-release";
+    /// os-release(5), the vendor's own copy.
+    os_release_vendor = "/usr/lib/os-release";
+    /// resolv.conf(5).
+    resolv_conf = "/etc/resolv.conf";
+    /// hosts(5).
+    hosts = "/etc/hosts";
+    /// fstab(5).
+    fstab = "/etc/fstab";
+    /// The swap file, under the name Kasm's own script uses.
+    swap_file = "/var/swap.1";
+    /// Docker's socket.
+    docker_socket = "/run/docker.sock";
+    /// Where Kasm installs its versions.
+    kasm_dir = "/opt/kasm";
+    /// The link to the version in use.
+    kasm_current = "/opt/kasm/current";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_lies_below_the_root() {
+        let paths = Paths::below("/scratch");
+        assert_eq!(paths.journal(), Path::new("/scratch/var/lib/kasm-bootstrap/journal.jsonl"));
+        assert_eq!(paths.at("/opt/kasm"), Path::new("/scratch/opt/kasm"));
+        assert_eq!(paths.shown(Path::new("/scratch/opt/kasm")), Path::new("/opt/kasm"));
+        assert_eq!(paths.shown(Path::new("/elsewhere")), Path::new("/elsewhere"));
+        assert!(!paths.is_machine());
+        assert_eq!(Paths::default().docker_socket(), Path::new("/run/docker.sock"));
+    }
+}

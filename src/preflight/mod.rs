@@ -1,0 +1,1 @@
+//! Questions asked before anything is touched, each with a remedy.

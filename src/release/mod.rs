@@ -1,0 +1,1 @@
+//! A kasm_release tarball: downloaded, verified, unpacked, kept.
