@@ -1,1 +1,5 @@
-//! stand-in
+//! What `kasm-bootstrap` talks to, imitated: for its tests and its demonstration. Every server listens
+//! on loopback (or a unix socket) only and ends when it is dropped.
+
+pub mod http;
+pub mod tls;
