@@ -83,7 +83,8 @@ fn a_service_runs_only_while_a_process_of_apts_is_in_its_control_group() {
     let group = directory.path().join("system.slice/apt-daily.service");
     fs::create_dir_all(&group).unwrap();
     let program = directory.path().join("apt-helper");
-    fs::copy("/bin/cat", &program).unwrap();
+    // By a child, so that no other test's fork can hold the file open for writing when it is executed.
+    assert!(Command::new("cp").arg("/bin/cat").arg(&program).status().unwrap().success());
     let mut helper = Command::new(&program).stdin(Stdio::piped()).spawn().unwrap();
     // A daemon that was left behind in the group, and one that is gone.
     fs::write(group.join("cgroup.procs"), format!("{}\n4194305\n", std::process::id())).unwrap();
