@@ -1,1 +1,3 @@
 //! The machine: facts, never opinions.
+
+pub mod swap;
