@@ -1,0 +1,195 @@
+//! All sources in one, before their values are understood: what holds for each setting and where it was
+//! found.
+
+use super::error::Error;
+use super::layer::{Entry, Layer, Origin, Raw, Stack};
+use super::meaning::{self, Meaning};
+use super::schema::{self, Kind, Setting};
+use super::{read, value};
+use crate::secret::Secret;
+use std::path::Path;
+
+/// What all sources together say.
+#[derive(Debug, Clone, Default)]
+pub struct Merged {
+    stack: Stack,
+    /// The secrets that came out of files named by a setting, or why they did not.
+    filled: Vec<(&'static str, Result<Secret, Error>)>,
+}
+
+/// One setting as a person wants to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The setting's key.
+    pub key: &'static str,
+    /// Its value, `[secret]` for a secret; `None` where it is not set.
+    pub value: Option<String>,
+    /// Where the value was found.
+    pub from: Origin,
+    /// What there is to say beside: which file a secret is in, why a setting is not set.
+    pub note: Option<String>,
+}
+
+impl Merged {
+    /// Merges layers, the first being the lowest. Pure: secrets that are in files are not there yet.
+    pub fn of<'a>(layers: impl IntoIterator<Item = &'a Layer>) -> Merged {
+        let mut stack = Stack::default();
+        for layer in layers {
+            stack.push(layer);
+        }
+        Merged { stack, filled: Vec::new() }
+    }
+
+    /// Reads the files of the secrets that are named by their file. What cannot be read is an error only
+    /// once it is needed: an agent does not need a connection proxy's token.
+    pub(super) fn fill(&mut self, warnings: &mut Vec<String>) -> Result<(), Error> {
+        let mut stdin: Option<&'static str> = None;
+        for setting in schema::SETTINGS {
+            let Some((secret, entry)) = setting.fills.zip(self.stack.get(setting.key)) else { continue };
+            let Raw::Text(path) = &entry.raw else { continue };
+            let given = match meaning::of(path) {
+                Meaning::Given(given) => given,
+                Meaning::Empty => continue,
+                Meaning::Left(placeholder) | Meaning::Torn(placeholder) => {
+                    let placeholder = placeholder.to_owned();
+                    let error = Error::Placeholder { key: setting.key, origin: entry.origin.clone(), placeholder };
+                    self.filled.push((secret, Err(error)));
+                    continue;
+                }
+            };
+            let text = match (given, &entry.origin) {
+                ("-", Origin::Flag(_)) => {
+                    if let Some(first) = stdin.replace(secret) {
+                        return Err(Error::StandardInput { first, second: secret });
+                    }
+                    read::secret_from_stdin(secret)
+                }
+                ("-", origin) => Err(Error::Value {
+                    key: setting.key,
+                    origin: origin.clone(),
+                    problem: "is `-`, and only a flag can mean standard input by that".into(),
+                    help: "name a file".into(),
+                }),
+                (path, _) => {
+                    let path = Path::new(path);
+                    if read::is_exposed(path) {
+                        let path = path.display();
+                        warnings.push(format!("{path} holds a token and others can read it; run: chmod 600 {path}"));
+                    }
+                    read::secret(secret, path)
+                }
+            };
+            self.filled.push((secret, text));
+        }
+        Ok(())
+    }
+
+    /// The entry that decides a setting.
+    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+        self.stack.get(key)
+    }
+
+    /// A secret by its key, as its source has it: it may still be a template's placeholder, and empty if it
+    /// was given as an empty flag or file. `None` if no source gives it.
+    pub fn secret(&self, key: &str) -> Option<Result<&Secret, Error>> {
+        if let Some(Entry { raw: Raw::Secret(secret), .. }) = self.get(key) {
+            return Some(Ok(secret));
+        }
+        let (_, filled) = self.filled.iter().find(|(filled, _)| *filled == key)?;
+        Some(filled.as_ref().map_err(Error::clone))
+    }
+
+    /// The check-in token of a server pool, where one was given and could be read.
+    pub fn checkin_token(&self) -> Option<&Secret> {
+        self.secret("manager.checkin_token")?.ok()
+    }
+
+    /// Every setting with its value and where that was found, in the table's order. Secrets are hidden.
+    pub fn shown(&self) -> Vec<Shown> {
+        let wanted = |setting: &&Setting| {
+            setting.kind != Kind::SecretFile && (!setting.flag_only || self.get(setting.key).is_some())
+        };
+        schema::SETTINGS.iter().filter(wanted).map(|setting| self.shown_one(setting)).collect()
+    }
+
+    fn shown_one(&self, setting: &'static Setting) -> Shown {
+        let key = setting.key;
+        if setting.is_secret() {
+            return self.shown_secret(setting);
+        }
+        let Some(entry) = self.get(key) else {
+            return Shown { key, value: built_in(setting), from: Origin::Default, note: None };
+        };
+        let from = entry.origin.clone();
+        let text = match &entry.raw {
+            Raw::Text(text) => text.clone(),
+            Raw::Integer(number) => number.to_string(),
+            Raw::Boolean(value) => value.to_string(),
+            Raw::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| without_password(item)).collect();
+                return Shown { key, value: Some(items.join(" ")), from, note: None };
+            }
+            Raw::Secret(_) => "[secret]".into(),
+        };
+        match meaning::of(&text) {
+            Meaning::Given(given) => Shown { key, value: Some(given.to_owned()), from, note: None },
+            Meaning::Empty => Shown { key, value: built_in(setting), from, note: Some("unset: it is empty".into()) },
+            Meaning::Left(left) => {
+                Shown { key, value: built_in(setting), from, note: Some(format!("unset: the template left {left}")) }
+            }
+            Meaning::Torn(_) => {
+                let note = Some("a placeholder is left in it".into());
+                Shown { key, value: Some(text.trim().to_owned()), from, note }
+            }
+        }
+    }
+
+    fn shown_secret(&self, setting: &'static Setting) -> Shown {
+        let key = setting.key;
+        let hidden = || Some("[secret]".to_owned());
+        if let Some(entry) = self.get(key) {
+            let empty = matches!(&entry.raw, Raw::Secret(secret) if secret.is_empty());
+            let note = empty.then(|| "it is empty".to_owned());
+            return Shown { key, value: hidden(), from: entry.origin.clone(), note };
+        }
+        let named = schema::SETTINGS.iter().find(|file| file.fills == Some(key)).and_then(|file| self.get(file.key));
+        let Some(Entry { raw: Raw::Text(path), origin, .. }) = named else {
+            return Shown { key, value: None, from: Origin::Default, note: None };
+        };
+        let from = origin.clone();
+        let place = if path.trim() == "-" { "standard input" } else { path.trim() };
+        match self.secret(key) {
+            Some(Ok(_)) => Shown { key, value: hidden(), from, note: Some(format!("from {place}")) },
+            Some(Err(error)) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                Shown { key, value: None, from, note: Some(format!("unset: {error}{cause}")) }
+            }
+            None => Shown { key, value: None, from, note: Some(format!("from {place}")) },
+        }
+    }
+}
+
+/// The value a setting has where nobody sets it, if its default begins with a value and is not only a
+/// description of one.
+fn built_in(setting: &Setting) -> Option<String> {
+    let word = setting.default.split([':', ' ']).next()?;
+    let sound = match setting.kind {
+        Kind::Choice(words) => words.contains(&word),
+        Kind::Boolean => value::boolean(word).is_ok(),
+        Kind::Duration => value::duration(word).is_ok(),
+        Kind::Address => word == "auto",
+        _ => false,
+    };
+    sound.then(|| word.to_owned())
+}
+
+/// A URL may carry a password, and an answer must not.
+fn without_password(text: &str) -> String {
+    match reqwest::Url::parse(text) {
+        Ok(mut url) if url.password().is_some() => match url.set_password(Some("…")) {
+            Ok(()) => url.to_string().replace("%E2%80%A6", "[secret]"),
+            Err(()) => "[a URL with a password]".into(),
+        },
+        _ => text.to_owned(),
+    }
+}

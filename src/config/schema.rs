@@ -1,0 +1,361 @@
+//! The table of settings. Everything else about names derives from it: what is refused as unknown, the
+//! environment's variables, the JSON Schema, the example file, `config show`.
+
+use crate::paths::ENV_PREFIX;
+
+/// What a setting's value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A word of Kasm's command line: it must survive Kasm's parser and `sed`.
+    Word,
+    /// A Kasm version.
+    Version,
+    /// A DNS name or an address, with a port where one is given.
+    HostPort,
+    /// `auto`, `interface:NAME`, a DNS name or an address.
+    Address,
+    /// True or false.
+    Boolean,
+    /// A TCP port.
+    Port,
+    /// A span of time: `90s`, `2m`, `1h30m`; a number means seconds.
+    Duration,
+    /// Mebibytes as a number, or with a unit: `8G`, `8192M`.
+    Mebibytes,
+    /// 64 hexadecimal digits, or `sidecar`.
+    Digest,
+    /// 64 hexadecimal digits.
+    Pin,
+    /// A file.
+    Path,
+    /// Files.
+    Paths,
+    /// URLs.
+    Urls,
+    /// Texts as they are.
+    Texts,
+    /// A secret.
+    Secret,
+    /// The file a secret is in.
+    SecretFile,
+}
+
+/// One setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its dotted name.
+    pub key: &'static str,
+    /// What its value looks like.
+    pub kind: Kind,
+    /// What it is for: one sentence without a full stop.
+    pub doc: &'static str,
+    /// What holds where it is not set, in words.
+    pub default: &'static str,
+    /// An example in TOML.
+    pub example: &'static str,
+    /// Its flag in the long form; the one way to give it where `flag_only`.
+    pub flag: Option<&'static str>,
+    /// True if no file and no variable may set it.
+    pub flag_only: bool,
+    /// The secret that the file named here fills.
+    pub fills: Option<&'static str>,
+    /// The systemd credential that fills it (systemd.exec(5), `LoadCredential=`).
+    pub credential: Option<&'static str>,
+    /// Other names people know it by, for suggestions.
+    pub also: &'static [&'static str],
+}
+
+const fn setting(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    example: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting { key, kind, doc, default, example, flag: None, flag_only: false, fills: None, credential: None, also: &[] }
+}
+
+impl Setting {
+    const fn flag(self, flag: &'static str) -> Setting {
+        Setting { flag: Some(flag), ..self }
+    }
+    const fn also(self, also: &'static [&'static str]) -> Setting {
+        Setting { also, ..self }
+    }
+    const fn flag_only(self) -> Setting {
+        Setting { flag_only: true, ..self }
+    }
+    const fn fills(self, secret: &'static str) -> Setting {
+        Setting { fills: Some(secret), ..self }
+    }
+    const fn credential(self, name: &'static str) -> Setting {
+        Setting { credential: Some(name), ..self }
+    }
+
+    /// Its environment variable: the prefix, and the key in capitals with `_` for the dot.
+    pub fn variable(&self) -> String {
+        format!("{ENV_PREFIX}{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// Its table and its name in it.
+    pub fn split(&self) -> (Option<&'static str>, &'static str) {
+        match self.key.split_once('.') {
+            Some((table, name)) => (Some(table), name),
+            None => (None, self.key),
+        }
+    }
+
+    /// True if its value must not be shown.
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Secret
+    }
+}
+
+use Kind::{
+    Address, Boolean, Choice, Digest, Duration, HostPort, Mebibytes, Path, Paths, Pin, Port, Secret, SecretFile, Texts,
+    Urls, Version, Word,
+};
+
+/// Every setting, in the order in which a person would want to read them.
+pub static SETTINGS: &[Setting] = &[
+    setting("role", Choice(&["agent", "guac"]), "none: it must be set", "\"agent\"", "What this node is")
+        .flag("--role"),
+    setting("accept_eula", Boolean, "true: a run without a person cannot ask", "true", "Accept Kasm's EULA")
+        .flag("--accept-eula"),
+    setting(
+        "token_format",
+        Choice(&["auto", "jwt", "opaque"]),
+        "auto: by its look, strictly",
+        "\"jwt\"",
+        "How manager and registration tokens must look",
+    )
+    .flag("--token-format"),
+    setting(
+        "deadline",
+        Duration,
+        "570s: Kasm destroys a machine that has not checked in after 600 s",
+        "\"570s\"",
+        "How long the whole run may take",
+    )
+    .flag("--deadline")
+    .also(&["budget", "timeout"]),
+    setting("proxy_port", Port, "the release's own, 443", "443", "The port of this node's own proxy")
+        .flag("--proxy-port")
+        .also(&["port"]),
+    setting(
+        "force",
+        Boolean,
+        "false",
+        "true",
+        "Wipe the same version where it is installed already, and install it again",
+    )
+    .flag("--force")
+    .flag_only(),
+    setting(
+        "release.version",
+        Version,
+        "read from the tarball's name",
+        "\"1.19.0\"",
+        "Kasm's version; without urls and file it picks the official URL, and the digest where Kasm publishes one",
+    )
+    .flag("--release"),
+    setting(
+        "release.urls",
+        Urls,
+        "the official URL of release.version",
+        "[\"https://mirror.example/kasm_release_1.19.0.tar.gz\"]",
+        "Where the release is downloaded from: mirrors in the order they are tried (http, https, file)",
+    )
+    .flag("--release-url")
+    .also(&["url", "mirror", "mirrors"]),
+    setting(
+        "release.file",
+        Path,
+        "none: it is downloaded",
+        "\"/var/lib/images/kasm_release_1.19.0.tar.gz\"",
+        "The release as a file on this machine, tried before the URLs",
+    )
+    .flag("--release-file"),
+    setting(
+        "release.sha256",
+        Digest,
+        "the published digest, where there is one; else it must be set",
+        "\"7b801cb0579a7867df46b6da873fe8dd631db07d4c05349e5bd1aea27130c37d\"",
+        "The release's SHA-256, or \"sidecar\" to trust the .sha256sum beside the tarball",
+    )
+    .flag("--sha256")
+    .also(&["digest", "checksum"]),
+    setting(
+        "manager.address",
+        HostPort,
+        "none: it must be set",
+        "\"kasm.example.com\"",
+        "The manager: host, or host:port (in a startup script: \"{upstream_auth_address}\")",
+    )
+    .flag("--manager-hostname")
+    .also(&["manager_hostname", "hostname", "upstream_auth_address"]),
+    setting("manager.token", Secret, "none: an agent needs it", "\"{manager_token}\"", "The manager token (agent)")
+        .flag("--manager-token")
+        .credential("manager-token"),
+    setting(
+        "manager.token_file",
+        SecretFile,
+        "none",
+        "\"/etc/kasm-bootstrap/manager-token\"",
+        "A file with the manager token in it",
+    )
+    .flag("--manager-token-file")
+    .fills("manager.token"),
+    setting("manager.wait", Duration, "2m", "\"2m\"", "How long to wait for the manager's health check to answer"),
+    setting(
+        "manager.checkin_token",
+        Secret,
+        "none",
+        "\"{checkin_jwt}\"",
+        "A server pool's check-in token, with which the manager is told how far this node is",
+    )
+    .credential("checkin-token")
+    .also(&["checkin_jwt"]),
+    setting(
+        "manager.checkin_token_file",
+        SecretFile,
+        "none",
+        "\"/etc/kasm-bootstrap/checkin-token\"",
+        "A file with the check-in token in it",
+    )
+    .fills("manager.checkin_token"),
+    setting(
+        "agent.address",
+        Address,
+        "auto: the address from which this machine reaches the manager",
+        "\"auto\"",
+        "Where this node is reached, whatever its role: auto, interface:NAME, a name or an address",
+    )
+    .flag("--public-hostname")
+    .also(&["public_hostname", "interface"]),
+    setting("agent.server_id", Word, "none", "\"{server_id}\"", "The autoscaler's identifier of this server (agent)")
+        .flag("--agent-server-id")
+        .also(&["agent_server_id"]),
+    setting("agent.provider", Word, "none", "\"{provider_name}\"", "The autoscaler's provider name (agent)")
+        .flag("--agent-provider")
+        .also(&["agent_provider", "provider_name"]),
+    setting(
+        "guac.registration_token",
+        Secret,
+        "none: a guac node needs it",
+        "\"YOUR_REGISTRATION_TOKEN\"",
+        "The component registration token (guac)",
+    )
+    .flag("--registration-token")
+    .credential("registration-token"),
+    setting(
+        "guac.registration_token_file",
+        SecretFile,
+        "none",
+        "\"/etc/kasm-bootstrap/registration-token\"",
+        "A file with the component registration token in it",
+    )
+    .flag("--registration-token-file")
+    .fills("guac.registration_token"),
+    setting("guac.zone", Word, "the release's own, default", "\"default\"", "The zone this node serves (guac)")
+        .flag("--server-zone")
+        .also(&["server_zone"]),
+    setting(
+        "guac.api_host",
+        HostPort,
+        "manager.address",
+        "\"kasm.example.com\"",
+        "The host of Kasm's API, where it is not the manager's address (guac)",
+    )
+    .flag("--api-hostname")
+    .also(&["api_hostname"]),
+    setting(
+        "swap.size",
+        Mebibytes,
+        "none: the machine's swap is left alone",
+        "\"8G\"",
+        "Swap to make where the machine has none: MiB, or with a unit",
+    )
+    .flag("--swap-size")
+    .also(&["swap_size"]),
+    setting("apt.wait", Duration, "5m", "\"5m\"", "How long the package manager may stay busy"),
+    setting(
+        "network.ca_certs",
+        Paths,
+        "none: the system's authorities alone",
+        "[\"/etc/ssl/private-ca.pem\"]",
+        "Further certificate authorities, PEM files",
+    )
+    .flag("--ca-cert")
+    .also(&["ca_cert", "ca"]),
+    setting(
+        "network.tls_pin",
+        Pin,
+        "none",
+        "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
+        "The SHA-256 of the one certificate or public key to accept, whoever issued it",
+    )
+    .flag("--tls-pin"),
+    setting(
+        "network.insecure",
+        Boolean,
+        "false",
+        "true",
+        "Accept any certificate; the release is still verified by its digest",
+    )
+    .flag("--insecure"),
+    setting(
+        "installer.args",
+        Texts,
+        "none",
+        "[\"--some-new-flag\"]",
+        "Arguments for Kasm's installer as they are, after all others",
+    )
+    .flag("--installer-arg"),
+    value("installer.offline_service", "--offline-service", "A file with Kasm's service images"),
+    value("installer.offline_workspaces", "--offline-workspaces", "A file with Kasm's workspace images"),
+    value("installer.offline_plugin", "--offline-plugin", "A file with Kasm's plugin images"),
+    switch("installer.use_rolling_images", "--use-rolling-images", "Use images that move with their tag"),
+    switch("installer.use_static_images", "--use-static-images", "Use images that stay as released (from 1.19 on)"),
+    switch("installer.skip_v4l2loopback", "--skip-v4l2loopback", "Do not install v4l2loopback (webcams)"),
+    switch("installer.skip_egress", "--skip-egress", "Do not set up egress"),
+    switch("installer.skip_custom_rclone", "--skip-custom-rclone", "Do not install Kasm's own rclone plugin"),
+    switch("installer.no_check_disk", "--no-check-disk", "Let the installer not check disk space"),
+    switch("installer.no_check_ports", "--no-check-ports", "Let the installer not check for ports in use"),
+    switch("installer.skip_connection_test", "--skip-connection-test", "Let the installer not test the manager"),
+    switch("installer.no_start", "--no-start", "Do not start Kasm's services after installing"),
+];
+
+/// One of Kasm's own flags that takes no value.
+const fn switch(key: &'static str, flag: &'static str, doc: &'static str) -> Setting {
+    setting(key, Boolean, "false", "true", doc).flag(flag)
+}
+
+/// One of Kasm's own flags that takes a file.
+const fn value(key: &'static str, flag: &'static str, doc: &'static str) -> Setting {
+    setting(key, Path, "none", "\"/var/lib/images/images.tar.gz\"", doc).flag(flag)
+}
+
+/// The setting of this name.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The setting behind this environment variable.
+pub fn find_variable(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| !setting.flag_only && setting.variable() == name)
+}
+
+/// The tables, each once, in the order of the settings.
+pub fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<&str> = SETTINGS.iter().filter_map(|setting| setting.split().0).collect();
+    tables.dedup();
+    tables
+}
+
+/// The variables whose values are secrets: no child process may inherit them.
+pub fn secret_variables() -> impl Iterator<Item = String> {
+    SETTINGS.iter().filter(|setting| setting.is_secret()).map(Setting::variable)
+}
