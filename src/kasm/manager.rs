@@ -8,7 +8,7 @@ use crate::deadline::Deadline;
 use crate::net;
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
-pub use error::Error;
+pub use error::{Error, Fault};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -218,9 +218,9 @@ impl Manager {
         let (trust, response) = match self.request(&self.network, deadline).await {
             Ok(response) if self.network.insecure && self.network.pin.is_none() => (Trust::NotAsked, Ok(response)),
             Ok(response) => (Trust::Verified, Ok(response)),
-            Err(Error::Untrusted { why, .. }) if !named && !self.network.insecure => {
+            Err(Error::Untrusted { fault, .. }) if !named && !self.network.insecure => {
                 let unverified = net::Options { insecure: true, ..net::Options::default() };
-                (Trust::Distrusted(why), self.request(&unverified, deadline).await)
+                (Trust::Distrusted(fault.why), self.request(&unverified, deadline).await)
             }
             Err(error) => return (None, Err(error)),
         };

@@ -3,5 +3,6 @@
 
 pub mod docker;
 pub mod http;
+pub mod manager;
 pub mod release;
 pub mod tls;

@@ -67,55 +67,44 @@ pub enum Error {
     Cut {
         /// The manager.
         manager: String,
-        /// What was seen.
-        #[source]
-        source: reqwest::Error,
     },
     /// Something other than TLS came back.
     #[error("{manager} does not speak TLS")]
     NotTls {
         /// The manager.
         manager: String,
-        /// What was seen.
-        #[source]
-        source: reqwest::Error,
     },
     /// Both speak TLS but do not come to terms.
-    #[error("the TLS handshake with manager {manager} fails")]
+    #[error("the TLS handshake with manager {manager} fails: {cause}")]
     Handshake {
         /// The manager.
         manager: String,
         /// What was seen.
-        #[source]
-        source: reqwest::Error,
+        cause: String,
     },
     /// The certificate does not stand the verification that was asked for.
-    #[error("the certificate of manager {manager} {why}")]
+    #[error("the certificate of manager {manager} {}", .fault.why)]
     Untrusted {
         /// The manager.
         manager: String,
-        /// What is wrong with it, as a verb phrase: `has expired`.
-        why: String,
-        /// True where time alone may mend it.
-        early: bool,
+        /// What is wrong with it.
+        fault: Fault,
     },
     /// A proxy stands in the way.
-    #[error("the proxy does not let this machine through to manager {manager}")]
+    #[error("the proxy does not let this machine through to manager {manager}: {cause}")]
     Proxy {
         /// The manager.
         manager: String,
         /// What was seen.
-        #[source]
-        source: reqwest::Error,
+        cause: String,
     },
     /// It sends from one place to the next, or away from HTTPS.
-    #[error("manager {manager} sends its health check elsewhere")]
+    #[error("manager {manager} sends its health check elsewhere: {cause}")]
     Redirect {
         /// The manager.
         manager: String,
         /// What was seen.
-        #[source]
-        source: reqwest::Error,
+        cause: String,
     },
     /// Another status than 200.
     #[error("manager {manager} answers its health check with status {status}")]
@@ -134,13 +123,12 @@ pub enum Error {
         came: String,
     },
     /// Anything else.
-    #[error("manager {manager} cannot be asked for its health")]
+    #[error("manager {manager} cannot be asked for its health: {cause}")]
     Request {
         /// The manager.
         manager: String,
         /// What was seen.
-        #[source]
-        source: reqwest::Error,
+        cause: String,
     },
     /// Waited until the deadline; this was the last answer.
     #[error("{last} (waited {} s)", .waited.as_secs())]
@@ -157,7 +145,7 @@ impl Error {
     pub fn heals(&self) -> bool {
         match self {
             Error::Client(_) | Error::NotTls { .. } | Error::Handshake { .. } | Error::Redirect { .. } => false,
-            Error::Untrusted { early, .. } => *early,
+            Error::Untrusted { fault, .. } => fault.early,
             Error::Status { status, .. } => !status.is_client_error() || *status == reqwest::StatusCode::NOT_FOUND,
             Error::Dns { cause, .. } => cause.may_pass(),
             Error::GaveUp { last, .. } => last.heals(),
@@ -198,36 +186,40 @@ impl Explain for Error {
             Error::Refused { manager } => format!(
                 "nothing listens at {manager}: check the address and port given with -m, and that Kasm's web server runs on the manager"
             ),
-            Error::NoRoute { manager, .. } => format!(
-                "see `ip route`: this machine needs a way to {manager}; check its network, gateway and VLAN"
-            ),
+            Error::NoRoute { manager, .. } => {
+                format!("see `ip route`: this machine needs a way to {manager}; check its network, gateway and VLAN")
+            }
             Error::Connect { manager, .. } => {
-                format!("check this machine's own firewall (`nft list ruleset`): it must let connections out to {manager}")
+                format!(
+                    "check this machine's own firewall (`nft list ruleset`): it must let connections out to {manager}"
+                )
             }
             Error::Timeout { manager, .. } => format!(
                 "a firewall or security group most likely drops the packets: let this machine connect to {manager} (TCP)"
             ),
-            Error::Silent { manager, .. } | Error::Cut { manager, .. } => format!(
+            Error::Silent { manager, .. } | Error::Cut { manager } => format!(
                 "see `docker ps` on the manager: its containers must be healthy; a load balancer at {manager} needs a healthy manager behind it"
             ),
-            Error::NotTls { manager, .. } => {
-                format!("check the port in {manager}: the manager's HTTPS port is wanted with -m HOST:PORT, 443 unless it was changed")
+            Error::NotTls { manager } => {
+                format!(
+                    "check the port in {manager}: the manager's HTTPS port is wanted with -m HOST:PORT, 443 unless it was changed"
+                )
             }
             Error::Handshake { manager, .. } => {
-                format!("the web server at {manager} must offer TLS 1.2 or 1.3; check for a TLS-inspecting firewall in between")
+                format!(
+                    "the web server at {manager} must offer TLS 1.2 or 1.3; check for a TLS-inspecting firewall in between"
+                )
             }
-            Error::Untrusted { .. } => {
-                "give the authority that issued it to --ca-cert, or the certificate's SHA-256 to --tls-pin; compare `date` with the real time".into()
-            }
+            Error::Untrusted { fault, .. } => fault.remedy.into(),
             Error::Proxy { manager, .. } => {
                 format!("add the host in {manager} to NO_PROXY, or have the proxy in HTTPS_PROXY let it through")
             }
             Error::Redirect { manager, .. } | Error::Body { manager, .. } => format!(
                 "check that {manager} is the Kasm manager itself: a captive portal, proxy or other web server may answer in its place (try `curl -k https://{manager}/api/__healthcheck`)"
             ),
-            Error::Status { manager, status } if status.is_server_error() => format!(
-                "Kasm's API behind {manager} is not up: see `docker ps` and the log of kasm_api on the manager"
-            ),
+            Error::Status { manager, status } if status.is_server_error() => {
+                format!("Kasm's API behind {manager} is not up: see `docker ps` and the log of kasm_api on the manager")
+            }
             Error::Status { manager, .. } => format!(
                 "check that {manager} is the Kasm manager itself (try `curl -k https://{manager}/api/__healthcheck`)"
             ),
@@ -248,79 +240,110 @@ impl Explain for Error {
 }
 
 /// What a failed request means, read from its whole chain of causes.
-pub(super) fn classify(manager: &str, source: reqwest::Error) -> Error {
+pub(super) fn classify(manager: &str, error: reqwest::Error) -> Error {
     let manager = manager.to_owned();
-    let mentions = |words: &str| chain(&source).any(|cause| cause.to_string().contains(words));
-    if let Some(tls) = find::<rustls::Error>(&source) {
+    let cause = || net::describe(&error);
+    let mentions = |words: &str| chain(&error).any(|cause| cause.to_string().contains(words));
+    if let Some(tls) = find::<rustls::Error>(&error) {
         return match tls {
             rustls::Error::InvalidCertificate(certificate) => {
-                let (why, early) = distrust(certificate);
-                Error::Untrusted { manager, why, early }
+                Error::Untrusted { manager, fault: Fault::of(certificate) }
             }
-            rustls::Error::InvalidMessage(_) => Error::NotTls { manager, source },
-            _ => Error::Handshake { manager, source },
+            rustls::Error::InvalidMessage(_) => Error::NotTls { manager },
+            _ => Error::Handshake { manager, cause: cause() },
         };
     }
-    if let Some(cause) = find::<net::ResolveError>(&source) {
+    if let Some(cause) = find::<net::ResolveError>(&error) {
         return Error::Dns { manager, cause: cause.clone() };
     }
-    if source.is_redirect() {
-        return Error::Redirect { manager, source };
+    if error.is_redirect() {
+        return Error::Redirect { manager, cause: cause() };
     }
     // The words of hyper's connector, which has no public type to ask.
     if mentions("tunnel error") || mentions("proxy") {
-        return Error::Proxy { manager, source };
+        return Error::Proxy { manager, cause: cause() };
     }
-    match find::<io::Error>(&source).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => Error::Refused { manager },
-        Some(kind @ (io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)) => {
-            Error::NoRoute { manager, source: kind.into() }
-        }
-        Some(
+    for io in chain(&error).filter_map(|cause| cause.downcast_ref::<io::Error>()) {
+        match io.kind() {
+            io::ErrorKind::ConnectionRefused => return Error::Refused { manager },
+            kind @ (io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+                return Error::NoRoute { manager, source: kind.into() };
+            }
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe,
-        ) => Error::Cut { manager, source },
-        _ if mentions("connection closed before message completed") => Error::Cut { manager, source },
-        _ => Error::Request { manager, source },
+            | io::ErrorKind::BrokenPipe => return Error::Cut { manager },
+            _ => {}
+        }
+    }
+    // The words of hyper for a connection that ends before its answer does.
+    if mentions("connection closed before message completed") {
+        return Error::Cut { manager };
+    }
+    Error::Request { manager, cause: cause() }
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A verb phrase: `has expired`.
+    pub why: String,
+    /// What to do.
+    pub remedy: &'static str,
+    /// True where time alone may mend it.
+    pub early: bool,
+}
+
+impl Fault {
+    pub(super) fn of(error: &rustls::CertificateError) -> Fault {
+        use rustls::CertificateError as C;
+        let issuer = "give the authority that issued it to --ca-cert, or the certificate's SHA-256 to --tls-pin";
+        let name =
+            "give the manager by a name its certificate is for with -m, or the certificate's SHA-256 to --tls-pin";
+        let clock = "compare `date` with the real time; if the clock is right, renew the manager's certificate";
+        let fault = |why: &str, remedy| Fault { why: why.to_owned(), remedy, early: false };
+        let early = |why: String| Fault { why, remedy: clock, early: true };
+        match error {
+            C::UnknownIssuer => fault("is self-signed or its issuer is unknown", issuer),
+            C::BadSignature => fault("is not signed by the authority it names", issuer),
+            C::Other(other) if other.0.is::<PinMismatch>() => {
+                let text = other.0.to_string();
+                let remedy = "make sure that this is the manager that is meant, then give the SHA-256 of its certificate to --tls-pin";
+                fault(text.trim_start_matches("its certificate "), remedy)
+            }
+            // What OpenSSL makes by default, and Kasm's installer with it: a certificate that calls itself
+            // an authority, used by the server.
+            C::Other(other) if format!("{:?}", other.0).contains("CaUsedAsEndEntity") => {
+                fault("is self-signed", issuer)
+            }
+            C::NotValidForName => fault("is for another name", name),
+            C::NotValidForNameContext { presented, .. } if presented.is_empty() => fault("names no host", name),
+            C::NotValidForNameContext { presented, .. } => {
+                let names: Vec<&str> = presented.iter().take(4).map(|presented| bare(presented)).collect();
+                fault(&format!("is for another name ({})", names.join(", ")), name)
+            }
+            C::Expired => fault("has expired, or this machine's clock is wrong", clock),
+            C::ExpiredContext { time, not_after } => {
+                fault(&format!("expired at {}, and this machine's clock says {}", day(*not_after), day(*time)), clock)
+            }
+            C::NotValidYet => early("is not valid yet, or this machine's clock is wrong".into()),
+            C::NotValidYetContext { time, not_before } => {
+                early(format!("is valid from {} on, but this machine's clock says {}", day(*not_before), day(*time)))
+            }
+            other => fault(&format!("is refused: {other}"), issuer),
+        }
     }
 }
 
-/// What is wrong with a certificate, as a verb phrase, and whether time alone may mend it.
-pub(super) fn distrust(error: &rustls::CertificateError) -> (String, bool) {
-    use rustls::CertificateError as C;
-    let day = |time: &rustls::pki_types::UnixTime| {
-        i64::try_from(time.as_secs())
-            .ok()
-            .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-            .map(|time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
-            .unwrap_or_else(|| "an unknown time".into())
-    };
-    match error {
-        C::UnknownIssuer => ("is self-signed or its issuer is unknown".into(), false),
-        C::Other(other) if other.0.is::<PinMismatch>() => {
-            (other.0.to_string().trim_start_matches("its certificate ").to_owned(), false)
-        }
-        // What OpenSSL makes by default, and Kasm's installer with it: a certificate that calls itself an
-        // authority, used by the server.
-        C::Other(other) if format!("{:?}", other.0).contains("CaUsedAsEndEntity") => ("is self-signed".into(), false),
-        C::NotValidForName => ("is for another name".into(), false),
-        C::NotValidForNameContext { presented, .. } if presented.is_empty() => ("names no host".into(), false),
-        C::NotValidForNameContext { presented, .. } => {
-            let names = presented.iter().take(4).map(String::as_str).collect::<Vec<_>>().join(", ");
-            (format!("is for another name ({names})"), false)
-        }
-        C::Expired => ("has expired, or this machine's clock is wrong".into(), false),
-        C::ExpiredContext { time, not_after } => {
-            (format!("expired at {}, and this machine's clock says {}", day(not_after), day(time)), false)
-        }
-        C::NotValidYet => ("is not valid yet, or this machine's clock is wrong".into(), true),
-        C::NotValidYetContext { time, not_before } => {
-            (format!("is valid from {} on, but this machine's clock says {}", day(not_before), day(time)), true)
-        }
-        other => (format!("is refused: {other}"), false),
-    }
+/// The name in rustls' way of writing one: `DnsName("a.example")`, `IpAddress(10.0.0.1)`.
+fn bare(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(presented);
+    inner.trim_matches('"')
+}
+
+fn day(time: rustls::pki_types::UnixTime) -> String {
+    let moment = i64::try_from(time.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    moment.map_or_else(|| "an unknown time".into(), |moment| moment.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
