@@ -48,12 +48,12 @@ fn play(scene: Scene, binary: &std::path::Path) -> ExitCode {
 
     stage.chapter("One command brings the agent up");
     let manager = scene.manager.address().to_string();
-    let (token, certificate) = (scene.token_file.display().to_string(), scene.certificate.display().to_string());
+    let token = scene.token_file.display().to_string();
     let (url, digest) = (scene.release_url(), scene.release.sha256.clone());
     let install = [
         ["install", "-e", "-S", "agent", "-p", "auto", "-m", &manager].as_slice(),
         &["-i", "demo-server", "-r", "harvester", "--manager-token-file", &token],
-        &["--ca-cert", &certificate, "--release-url", &url, "--sha256", &digest],
+        &["--release-url", &url, "--sha256", &digest],
     ]
     .concat();
     let busy = lock::Holder::start(&scene.root, APT_BUSY);

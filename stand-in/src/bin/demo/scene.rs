@@ -25,8 +25,6 @@ pub struct Scene {
     pub mirror: Server,
     /// The release on it.
     pub release: Built,
-    /// The manager's certificate, PEM.
-    pub certificate: PathBuf,
     /// The manager token.
     pub token: String,
     /// The file it is handed over in, outside the machine.
@@ -50,8 +48,6 @@ impl Scene {
         });
         let identity = tls::self_signed(&["127.0.0.1", "localhost"]);
         let manager = Server::tls(identity.config, manager());
-        let certificate = scratch.join("manager.pem");
-        fs::write(&certificate, identity.trust_pem).expect("the scratch directory can be written to");
         let token = random_token();
         let token_file = scratch.join("manager-token");
         File::options()
@@ -63,7 +59,7 @@ impl Scene {
             .expect("the scratch directory can be written to");
         let mirror = Server::plain(mirror(release.tar_gz.clone()));
         let docker = Docker::start(&root);
-        Scene { scratch, root, manager, mirror, release, certificate, token, token_file, _docker: docker }
+        Scene { scratch, root, manager, mirror, release, token, token_file, _docker: docker }
     }
 
     /// Where the mirror has the release.
