@@ -184,5 +184,4 @@ fn holds(fdinfo: &Path, kind: Kind) -> bool {
 }
 
 #[cfg(test)]
-#[path = "holder_tests.rs"]
 mod tests;

@@ -214,5 +214,4 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-#[path = "locks_tests.rs"]
 mod tests;

@@ -43,10 +43,9 @@ pub async fn until_quiet(paths: &Paths, deadline: Deadline, observer: &dyn Obser
     let start = Instant::now();
     let mut holders: Vec<String> = Vec::new();
     let mut last: Option<(locks::Held, Holder)> = None;
-    let mut interval = tokio::time::interval(INTERVAL);
+    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + INTERVAL, INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        interval.tick().await;
         // A second look at once: the first sees one lock after the other, and somebody may have let go
         // of the last and taken the first meanwhile.
         let held = match locks::look(paths)? {
@@ -72,5 +71,6 @@ pub async fn until_quiet(paths: &Paths, deadline: Deadline, observer: &dyn Obser
             return Err(Error::Busy { obstacle: held.obstacle, holder, waited: start.elapsed() });
         }
         last = Some((held, holder));
+        interval.tick().await;
     }
 }

@@ -84,6 +84,7 @@ impl Explain for SwapError {
             SwapError::Space { .. } => "swap.no-space",
             SwapError::Missing { .. } => "swap.program-missing",
             SwapError::Make { .. } => "swap.make",
+            SwapError::Program { name: "mkswap", .. } => "swap.mkswap",
             SwapError::Program { .. } => "swap.switch-on",
             SwapError::Fstab { .. } => "swap.fstab",
         }

@@ -1,4 +1,5 @@
 use super::*;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 fn scratch() -> (tempfile::TempDir, Paths) {
@@ -85,7 +86,10 @@ fn a_service_runs_only_while_a_process_of_apts_is_in_its_control_group() {
     let program = directory.path().join("apt-helper");
     // By a child, so that no other test's fork can hold the file open for writing when it is executed.
     assert!(Command::new("cp").arg("/bin/cat").arg(&program).status().unwrap().success());
-    let mut helper = Command::new(&program).stdin(Stdio::piped()).spawn().unwrap();
+    let mut helper = Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // What comes back proves that it is itself by now: until then it still bears this test's name.
+    helper.stdin.as_mut().unwrap().write_all(b".").unwrap();
+    helper.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     // A daemon that was left behind in the group, and one that is gone.
     fs::write(group.join("cgroup.procs"), format!("{}\n4194305\n", std::process::id())).unwrap();
     assert_eq!(running(directory.path()), None);
