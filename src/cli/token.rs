@@ -97,7 +97,7 @@ fn run_check(args: &Check) -> Result<Answer, Failure> {
     let key = args.key.as_deref().map(read_key).transpose()?;
     let token = read_token(kind, args.file.as_deref())?;
     let now = args.at.unwrap_or_else(Timestamp::now);
-    let context = Context { key: key.as_ref(), ..Context::at(now) };
+    let context = Context { key: key.as_ref(), is_assumed: args.at.is_some(), ..Context::at(now) };
     let accepted = token::check(kind, args.format.into(), &token, &context)?;
     Ok(answer(kind, &accepted, now))
 }

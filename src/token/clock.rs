@@ -13,8 +13,10 @@ pub struct Judge {
     pub time: Timestamp,
     /// What this machine's clock says.
     pub ours: Timestamp,
-    /// True if it is the manager's clock, false if it is this machine's.
+    /// True if it is the manager's clock.
     pub is_manager: bool,
+    /// True if it is no clock, but a moment somebody asked about.
+    pub is_assumed: bool,
     /// How far the two may be apart.
     pub leeway: Duration,
 }
@@ -25,6 +27,7 @@ impl Judge {
             time: context.manager_time.unwrap_or(context.now),
             ours: context.now,
             is_manager: context.manager_time.is_some(),
+            is_assumed: context.is_assumed,
             leeway: context.leeway,
         }
     }
@@ -39,11 +42,13 @@ impl Judge {
         Some(format!("this machine's clock is {} {side} the manager's", in_words(apart.unsigned_abs())))
     }
 
-    pub(super) fn remedy(&self) -> String {
+    /// What to do about this machine's clock, if it may be wrong.
+    pub(super) fn remedy(&self) -> Option<String> {
         match (self.is_manager, self.difference()) {
-            (true, Some(_)) => "set this machine's clock as well".into(),
-            (true, None) => "the clock is right, the token is not".into(),
-            (false, _) => format!("if {} is not the right time, set this machine's clock", seconds(self.ours)),
+            (true, Some(_)) => Some("set this machine's clock".into()),
+            (true, None) => None,
+            (false, _) if self.is_assumed => None,
+            (false, _) => Some(format!("if {} is not the right time, set this machine's clock", seconds(self.ours))),
         }
     }
 }
@@ -51,6 +56,7 @@ impl Judge {
 impl fmt::Display for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.is_manager, self.difference()) {
+            (false, _) if self.is_assumed => write!(f, ", as of {}", self.time),
             (false, _) => f.write_str(", by this machine's clock"),
             (true, None) => f.write_str(", by the manager's clock and by this machine's"),
             (true, Some(difference)) => write!(f, ", by the manager's clock; {difference}"),

@@ -51,6 +51,8 @@ impl Explain for Error {
     fn help(&self) -> String {
         match self {
             Error::Refused { kind, refusal, .. } => match refusal.remedy() {
+                // It is the right token, only not yet.
+                Some(remedy) if matches!(refusal, Refusal::Early { .. } | Refusal::IssuedInFuture { .. }) => remedy,
                 Some(remedy) => format!("{remedy}; {}", source(*kind)),
                 None => source(*kind).to_owned(),
             },

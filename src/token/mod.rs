@@ -89,6 +89,8 @@ impl fmt::Display for Kind {
 pub struct Context<'a> {
     /// This machine's clock.
     pub now: Timestamp,
+    /// True if `now` is no clock's time but a moment somebody asked about.
+    pub is_assumed: bool,
     /// The manager's clock at the same moment (its `Date` header), where it is known. It is the one that
     /// counts, because the manager is who will judge the token.
     pub manager_time: Option<Timestamp>,
@@ -108,7 +110,14 @@ impl Context<'_> {
 
     /// This moment, no manager's clock, no key, the usual leeway and need.
     pub fn at(now: Timestamp) -> Context<'static> {
-        Context { now, manager_time: None, key: None, needed: Context::NEEDED, leeway: Context::LEEWAY }
+        Context {
+            now,
+            is_assumed: false,
+            manager_time: None,
+            key: None,
+            needed: Context::NEEDED,
+            leeway: Context::LEEWAY,
+        }
     }
 }
 

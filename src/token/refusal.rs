@@ -186,8 +186,10 @@ impl Refusal {
             | Refusal::Base64(..)
             | Refusal::Json(_, JsonFault::Syntax { .. })
             | Refusal::SignatureMissing => "the token was probably cut or changed on its way: copy it again, whole",
-            Refusal::Expired { judge, .. } | Refusal::Early { judge, .. } | Refusal::IssuedInFuture { judge, .. } => {
-                return Some(judge.remedy());
+            Refusal::Expired { judge, .. } => return judge.remedy(),
+            Refusal::Early { judge, .. } => return Some(or(judge.remedy(), "wait until then")),
+            Refusal::IssuedInFuture { judge, .. } => {
+                return Some(or(judge.remedy(), "wait until then, and set the clock of the manager that issued it"));
             }
             Refusal::AlgorithmNotForKey { .. } | Refusal::SignatureMismatch => {
                 "make sure that the key belongs to the manager that issued the token"
@@ -201,6 +203,10 @@ impl Refusal {
     pub(super) fn is_about_time(&self) -> bool {
         matches!(self, Refusal::Expired { .. } | Refusal::Early { .. } | Refusal::IssuedInFuture { .. })
     }
+}
+
+fn or(first: Option<String>, second: &str) -> String {
+    first.map_or_else(|| second.to_owned(), |first| format!("{first}, or {second}"))
 }
 
 impl fmt::Display for Refusal {

@@ -164,12 +164,30 @@ fn a_real_token_in_brackets_is_not_shown() {
 
 #[test]
 fn the_refusal_of_a_placeholder_says_what_happened_and_where_the_token_is() {
-    insta::assert_snapshot!(said(Kind::Registration, "[COMPONENT_REGISTRATION_TOKEN]"), @"");
-    insta::assert_snapshot!(said(Kind::Manager, "{manager_token}"), @"");
-    insta::assert_snapshot!(said(Kind::Auth, "false"), @"");
-    insta::assert_snapshot!(said(Kind::Manager, "<Zq7Rk2mXw9>"), @"");
-    insta::assert_snapshot!(said(Kind::CheckIn, "${CHECKIN_JWT}"), @"");
-    insta::assert_snapshot!(said(Kind::Manager, "********"), @"");
+    insta::assert_snapshot!(said(Kind::Registration, "[COMPONENT_REGISTRATION_TOKEN]"), @r#"
+    the component registration token is the placeholder [COMPONENT_REGISTRATION_TOKEN] out of an example, not a token (PyJWT: "Not enough segments")
+    copy the Component Registration Token from the Admin UI: Settings, Global, Authentication
+    "#);
+    insta::assert_snapshot!(said(Kind::Manager, "{manager_token}"), @"
+    the manager token is the variable {manager_token}, which nothing replaced
+    a startup script that Kasm renders replaces variables in single braces; doubled braces stay as they are; take the manager token from the Admin UI, or let Kasm put it in place of {manager_token} in a startup script
+    ");
+    insta::assert_snapshot!(said(Kind::Auth, "false"), @r#"
+    the component auth token is the word false, which templates and scripts leave where they have no value (PyJWT: "Not enough segments")
+    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(said(Kind::Manager, "<Zq7Rk2mXw9>"), @"
+    the manager token holds a placeholder in angle brackets
+    take the manager token from the Admin UI, or let Kasm put it in place of {manager_token} in a startup script
+    ");
+    insta::assert_snapshot!(said(Kind::CheckIn, "${CHECKIN_JWT}"), @r#"
+    the check-in token is the variable ${CHECKIN_JWT}, which nothing replaced (PyJWT: "Not enough segments")
+    make sure that the variable is set, and that the shell sees it outside single quotes; use what Kasm puts in place of {checkin_jwt} in a server pool's startup script; it is valid for 4 hours
+    "#);
+    insta::assert_snapshot!(said(Kind::Manager, "********"), @"
+    the manager token is a row of dots or asterisks, as a screen shows a hidden token
+    copy the token itself, not what the screen shows in its place; take the manager token from the Admin UI, or let Kasm put it in place of {manager_token} in a startup script
+    ");
 }
 
 #[test]
@@ -207,14 +225,32 @@ fn the_clock_that_counts_is_the_managers() {
             Context { manager_time: manager.map(|hours| now() + hours.hours()), ..Context::at(now() + ours.hours()) };
         said_at(Kind::Auth, &token, &context)
     };
-    insta::assert_snapshot!(hours(3, None), @"");
-    insta::assert_snapshot!(hours(3, Some(3)), @"");
-    insta::assert_snapshot!(hours(3, Some(-2)), @"");
-    insta::assert_snapshot!(hours(-50, Some(1)), @"");
+    insta::assert_snapshot!(hours(3, None), @r#"
+    the component auth token expired 3 hours ago, at 2026-01-01T00:00:00Z, by this machine's clock (PyJWT: "Signature has expired")
+    if 2026-01-01T03:00:00Z is not the right time, set this machine's clock; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(hours(3, Some(3)), @r#"
+    the component auth token expired 3 hours ago, at 2026-01-01T00:00:00Z, by the manager's clock and by this machine's (PyJWT: "Signature has expired")
+    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(hours(3, Some(-2)), @"
+    accepted
+    this machine's clock is 5 hours ahead of the manager's; the token is good by the manager's
+    ");
+    insta::assert_snapshot!(hours(-50, Some(1)), @r#"
+    the component auth token expired 1 hour ago, at 2026-01-01T00:00:00Z, by the manager's clock; this machine's clock is 2 days 3 hours behind the manager's (PyJWT: "Signature has expired")
+    set this machine's clock; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
     let born = jwt(r#"{"alg":"RS256"}"#, &format!("{{\"iat\":{}}}", now().as_second()));
-    insta::assert_snapshot!(said_at(Kind::Auth, &born, &Context::at(now() - 400.hours())), @"");
+    insta::assert_snapshot!(said_at(Kind::Auth, &born, &Context::at(now() - 400.hours())), @r#"
+    the component auth token was issued at 2026-01-01T00:00:00Z, 16 days 16 hours in the future, by this machine's clock (PyJWT: "The token is not yet valid (iat)")
+    if 2025-12-15T08:00:00Z is not the right time, set this machine's clock, or wait until then, and set the clock of the manager that issued it
+    "#);
     let early = jwt(r#"{"alg":"RS256"}"#, &format!("{{\"nbf\":{}}}", now().as_second()));
-    insta::assert_snapshot!(said_at(Kind::Auth, &early, &Context::at(now() - 90.minutes())), @"");
+    insta::assert_snapshot!(said_at(Kind::Auth, &early, &Context::at(now() - 90.minutes())), @r#"
+    the component auth token is valid only from 2026-01-01T00:00:00Z on, in 1 hour 30 minutes, by this machine's clock (PyJWT: "The token is not yet valid (nbf)")
+    if 2025-12-31T22:30:00Z is not the right time, set this machine's clock, or wait until then
+    "#);
     let error = verdict(Kind::Auth, Format::Auto, &early).map(|_| ());
     assert_eq!(error, Ok(()));
 }
@@ -228,16 +264,25 @@ fn only_time_is_about_time() {
 #[test]
 fn a_token_that_will_not_last_is_accepted_with_a_warning() {
     let left = |minutes: i64| said(Kind::Auth, &expiring(now() + minutes.minutes()));
-    insta::assert_snapshot!(left(4), @"");
+    insta::assert_snapshot!(left(4), @"
+    accepted
+    the token expires in 4 minutes, and the work ahead may take 10 minutes
+    ");
     assert_eq!(left(10), "accepted\n");
-    insta::assert_snapshot!(said(Kind::Auth, &expiring(now() - 30.seconds())), @"");
+    insta::assert_snapshot!(said(Kind::Auth, &expiring(now() - 30.seconds())), @"
+    accepted
+    the token expired 30 seconds ago; only the leeway keeps it
+    ");
 }
 
 #[test]
 fn a_signature_that_is_too_short_for_its_algorithm_is_a_warning() {
     let cut = expiring(now() + 24.hours());
     let cut = format!("{}c2lnbmF0dXJl", &cut[..=cut.rfind('.').unwrap()]);
-    insta::assert_snapshot!(said(Kind::Auth, &cut), @"");
+    insta::assert_snapshot!(said(Kind::Auth, &cut), @"
+    accepted
+    the signature has 9 bytes where RS256 has at least 128: the token may have been cut
+    ");
 }
 
 #[test]
@@ -245,17 +290,50 @@ fn each_refusal_of_a_damaged_token_says_where_it_is_damaged() {
     let good = expiring(now() + 24.hours());
     let (header, rest) = good.split_once('.').unwrap();
     let (payload, signature) = rest.split_once('.').unwrap();
-    insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{payload}")), @"");
-    insta::assert_snapshot!(said(Kind::Auth, &format!("{good}.{signature}")), @"");
-    insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{}/{}.{signature}", &payload[..4], &payload[4..])), @"");
-    insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{payload}.{}", &signature[1..])), @"");
-    insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"none"}"#, "{}")), @"");
-    insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":"never"}"#)), @"");
-    insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":1,"exp":2}"#)), @"");
-    insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":1"#)), @"");
-    insta::assert_snapshot!(said(Kind::Manager, "Zq7Rk2/Xw9Lp4Tn8Vb3s"), @"");
-    insta::assert_snapshot!(said(Kind::Manager, "Zq7Rk2mXw9"), @"");
-    insta::assert_snapshot!(said(Kind::Registration, "--server-zone"), @"");
+    insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{payload}")), @r#"
+    the component auth token is not a JSON Web Token: it has 2 segments between dots, not 3 (PyJWT: "Not enough segments")
+    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(said(Kind::Auth, &format!("{good}.{signature}")), @r#"
+    the component auth token is not a JSON Web Token: it has 4 segments between dots, not 3 (PyJWT: "Invalid payload padding")
+    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{}/{}.{signature}", &payload[..4], &payload[4..])), @r#"
+    the component auth token is damaged: its payload is not base64url, character 26 is a slash (PyJWT: "Invalid payload padding")
+    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{payload}.{}", &signature[1..])), @r#"
+    the component auth token is damaged: its signature is not base64url, a character is missing or one too many (PyJWT: "Invalid crypto padding")
+    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"none"}"#, "{}")), @r#"
+    the component auth token is not signed: its header says that the algorithm is none (PyJWT: "The specified alg value is not allowed")
+    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":"never"}"#)), @r#"
+    the component auth token has a claim exp that is no number (PyJWT: "Expiration Time claim (exp) must be an integer.")
+    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":1,"exp":2}"#)), @"
+    the component auth token is ambiguous: its payload holds the same key twice
+    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    ");
+    insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":1"#)), @r#"
+    the component auth token is damaged: its payload is not JSON from byte 8 on (PyJWT: "Invalid payload string")
+    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    "#);
+    insta::assert_snapshot!(said(Kind::Manager, "Zq7Rk2/Xw9Lp4Tn8Vb3s"), @"
+    the manager token holds a character that no token has: character 7 is a slash
+    only letters, digits and . _ ~ - survive Kasm's scripts: if the token really holds another character, make a new one; take the manager token from the Admin UI, or let Kasm put it in place of {manager_token} in a startup script
+    ");
+    insta::assert_snapshot!(said(Kind::Manager, "Zq7Rk2mXw9"), @"
+    the manager token is too short: 10 characters, and an opaque token has at least 12
+    make sure that the whole token was copied; take the manager token from the Admin UI, or let Kasm put it in place of {manager_token} in a startup script
+    ");
+    insta::assert_snapshot!(said(Kind::Registration, "--server-zone"), @"
+    the component registration token begins with a dash, as a flag does
+    look for a flag whose value is missing; Kasm's installer takes every value that begins with a dash for an option; copy the Component Registration Token from the Admin UI: Settings, Global, Authentication
+    ");
 }
 
 #[test]
@@ -303,6 +381,14 @@ proptest! {
                 prop_assert!(!failure.help.is_empty() && !failure.help.ends_with('.'));
             }
         }
+    }
+
+    #[test]
+    fn no_key_file_makes_it_panic(label in "(RSA )?(PUBLIC KEY|CERTIFICATE)", body in prop::collection::vec(any::<u8>(), 0..120), around in "(?s).{0,30}") {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(body);
+        let pem = format!("{around}-----BEGIN {label}-----\n{encoded}\n-----END {label}-----\n");
+        prop_assert!(PublicKey::from_pem(pem.as_bytes()).is_err());
+        PublicKey::from_pem(around.as_bytes()).ok();
     }
 
     #[test]
