@@ -62,10 +62,12 @@ impl Stage {
             }
         };
         println!();
-        self.expect(
-            &format!("exit code {}", found.map_or("none".into(), |found| found.to_string())),
-            found == Some(code),
-        );
+        let otherwise = match found {
+            Some(found) if found == code => String::new(),
+            Some(found) => format!(" (it was {found})"),
+            None => " (a signal ended it)".into(),
+        };
+        self.expect(&format!("exit code {code}{otherwise}"), otherwise.is_empty());
     }
 
     /// Notes whether something came out as it should.
