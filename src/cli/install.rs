@@ -1,13 +1,34 @@
-//! `kasm-bootstrap install`.
+//! `kasm-bootstrap install`: one shot, safe to repeat.
 
-use super::{Global, answer::Answer};
+use super::kasm_flags::KasmFlags;
+use super::{Global, answer::Answer, plan, views};
+use crate::config::Intent;
 use crate::error::Failure;
+use crate::flow;
 
-/// The command's flags.
+/// Flags of `install`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    kasm: KasmFlags,
+}
+
+/// The intent from every source, its warnings said.
+pub fn intent(global: &Global, flags: &KasmFlags) -> Result<Intent, Failure> {
+    let loaded = flags.load(global)?;
+    let understood = loaded.merged.understand()?;
+    views::warn(global, &loaded.warnings);
+    views::warn(global, &understood.notes);
+    Ok(understood.intent)
+}
 
 /// Runs the command.
-pub async fn run(_global: &Global, _args: Args) -> Result<Answer, Failure> {
-    unimplemented!()
+pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
+    let (intent, paths) = (intent(global, &args.kasm)?, global.paths());
+    if args.kasm.dry_run {
+        return plan::install(&paths, intent);
+    }
+    let report = flow::install::run(&paths, intent, views::views(global)).await?;
+    let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
+    Ok(Answer::new(report.detail, json))
 }

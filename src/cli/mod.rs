@@ -12,6 +12,7 @@ pub mod preflight;
 pub mod release;
 pub mod status;
 pub mod token;
+pub mod views;
 
 use crate::error::{Exit, Failure};
 use crate::paths::Paths;

@@ -1,13 +1,38 @@
-//! `kasm-bootstrap preflight`.
+//! `kasm-bootstrap preflight`: the checks alone.
 
-use super::{Global, answer::Answer};
-use crate::error::Failure;
+use super::kasm_flags::KasmFlags;
+use super::{Global, answer::Answer, views};
+use crate::error::{Exit, Failure};
+use crate::machine::facts::Facts;
+use crate::preflight;
 
-/// The command's flags.
+/// Flags of `preflight`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    kasm: KasmFlags,
+    /// Leave this check out (repeatable)
+    #[arg(long, value_name = "CHECK")]
+    skip: Vec<String>,
+}
 
 /// Runs the command.
-pub async fn run(_global: &Global, _args: Args) -> Result<Answer, Failure> {
-    unimplemented!()
+pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
+    preflight::known(&args.skip)?;
+    let loaded = args.kasm.load(global)?;
+    views::warn(global, &loaded.warnings);
+    let paths = global.paths();
+    let facts = Facts::gather(&paths);
+    let mut context = preflight::Context { skip: args.skip, ..preflight::Context::new(paths, facts) };
+    // Half a configuration is enough for the checks: what is not known is not asked.
+    let known = loaded.merged.known()?;
+    context.role = known.role;
+    context.manager = known.manager;
+    context.address = Some(known.address);
+    context.network = known.network;
+    let report = preflight::run(&preflight::checks(), &context).await;
+    let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
+    let mut answer = Answer::new(report.text(), json);
+    answer.exit = report.failure().map_or(Exit::Done, |failure| failure.exit());
+    Ok(answer)
 }

@@ -4,7 +4,8 @@
 use super::catalog;
 use super::error::Error;
 use super::intent::{
-    AddressChoice, AgentIntent, Digest, GuacIntent, InstallerIntent, Intent, ManagerIntent, ReleaseIntent, Role, Source,
+    AddressChoice, AgentIntent, Digest, GuacIntent, HostPort, InstallerIntent, Intent, ManagerIntent, ReleaseIntent,
+    Role, Source,
 };
 use super::layer::{Entry, Origin, Raw};
 use super::meaning::{self, Meaning};
@@ -42,6 +43,35 @@ impl Merged {
             (Some(error), _) => Err(error),
             (None, None) => Err(Error::Missing { key: "role", help: ROLE_HELP.into(), emptied: None }),
         }
+    }
+}
+
+/// As much of the intent as is known, for those who need no more.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The node's role.
+    pub role: Option<Role>,
+    /// The manager's address.
+    pub manager: Option<HostPort>,
+    /// How the node's own address is found.
+    pub address: AddressChoice,
+    /// TLS and proxies.
+    pub network: net::Options,
+}
+
+impl Merged {
+    /// What is known of the intent. Nothing has to be there; what is there has to be right.
+    pub fn known(&self) -> Result<Known, Error> {
+        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
+        let role = self.get("role").and_then(|_| reader.role());
+        let key = reader.manager_key(role);
+        let known = Known {
+            role,
+            manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
+            address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
+            network: reader.network(),
+        };
+        Error::of(reader.errors).map_or(Ok(known), Err)
     }
 }
 
@@ -121,23 +151,32 @@ impl<'a> Reader<'a> {
 
     fn manager(&mut self, role: Option<Role>) -> Option<ManagerIntent> {
         let wait = self.parsed("manager.wait", value::duration).unwrap_or(Duration::from_secs(2 * 60));
-        let key = match role {
-            Some(Role::Guac) if self.text("guac.api_host").is_some() => "guac.api_host",
-            _ => "manager.address",
-        };
+        let key = self.manager_key(role);
         let help = match role {
             Some(Role::Guac) => "give --api-hostname HOST, or manager.address in the configuration",
             _ => "give --manager-hostname HOST, or manager.address in the configuration",
         };
-        let address = match self.merged.get(key) {
+        let address = self.manager_address(key, help);
+        let token = role.and_then(|role| self.token(role));
+        Some(ManagerIntent { address: address?, token: token?, wait })
+    }
+
+    /// Which setting names the manager for this role.
+    fn manager_key(&mut self, role: Option<Role>) -> &'static str {
+        match role {
+            Some(Role::Guac) if self.text("guac.api_host").is_some() => "guac.api_host",
+            _ => "manager.address",
+        }
+    }
+
+    fn manager_address(&mut self, key: &'static str, help: &'static str) -> Option<HostPort> {
+        match self.merged.get(key) {
             Some(Entry { raw: Raw::Text(text), origin, .. }) if is_request_host(text) => {
                 self.errors.push(Error::RequestHost { key, origin: origin.clone() });
                 None
             }
             _ => self.mandatory(key, help, value::host_port),
-        };
-        let token = role.and_then(|role| self.token(role));
-        Some(ManagerIntent { address: address?, token: token?, wait })
+        }
     }
 
     fn token(&mut self, role: Role) -> Option<Secret> {

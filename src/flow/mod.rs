@@ -1,3 +1,4 @@
 //! The order of things: what a command does, step by step.
 
+pub mod install;
 pub mod run;

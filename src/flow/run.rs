@@ -45,8 +45,9 @@ impl Ready {
         self.earlier.as_ref()
     }
 
-    /// Runs the plan and then, however it ended, `put_back`. Both ends are on record afterwards.
-    pub async fn run<W, F: Future<Output = ()>>(
+    /// Runs the plan and then, however it ended, `put_back`, which returns what it could not put back. The
+    /// end is on record afterwards.
+    pub async fn run<W, F: Future<Output = Vec<String>>>(
         self,
         plan: &Plan<W>,
         work: &W,
@@ -70,7 +71,10 @@ impl Ready {
             steps: plan.steps.iter().map(|step| step.name.to_owned()).collect(),
         })?;
         let result = engine::execute(plan, work, &hub, earlier.as_ref(), budget).await;
-        put_back().await;
+        for warning in put_back().await {
+            // Only a warning: `tell` does not fail for it.
+            let _ = hub.tell(Event::StepNote { step: "recover".into(), text: warning, warning: true });
+        }
         let ended = match &result {
             Ok(outcome) => Event::RunEnded { exit: 0, detail: outcome.detail.clone(), failure: None },
             Err(failure) => {

@@ -49,7 +49,7 @@ pub async fn prove(
     {
         return Err(Error::OtherVersion { found: found.clone(), wanted: wanted.clone() });
     }
-    let differences = installed.differences(paths, intent, address).map_err(Error::Configuration)?;
+    let differences = installed.differences(paths, intent, Some(address)).map_err(Error::Configuration)?;
     if !differences.is_empty() {
         return Err(Error::OtherConfiguration { differences });
     }

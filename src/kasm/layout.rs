@@ -176,8 +176,9 @@ impl Installed {
     }
 
     /// How the installed configuration differs from what was asked for, one sentence's part each; empty
-    /// if it does not. `address` is this node's own, as resolved. Tokens are compared, never told.
-    pub fn differences(&self, paths: &Paths, intent: &Intent, address: &str) -> Result<Vec<String>, Error> {
+    /// if it does not. `address` is this node's own, as resolved; it is compared
+    /// only where it is known. Tokens are compared, never told.
+    pub fn differences(&self, paths: &Paths, intent: &Intent, address: Option<&str>) -> Result<Vec<String>, Error> {
         match intent.role {
             Role::Agent => Ok(match self.agent()? {
                 Some(config) => agent_differences(&config, paths, intent, address),
@@ -254,9 +255,9 @@ impl Compare<'_> {
     }
 }
 
-fn agent_differences(config: &AgentConfig, paths: &Paths, intent: &Intent, address: &str) -> Vec<String> {
+fn agent_differences(config: &AgentConfig, paths: &Paths, intent: &Intent, address: Option<&str>) -> Vec<String> {
     let mut compare = Compare::new(&config.path, paths, intent);
-    compare.text("agent.public_hostname", config.public_hostname.as_deref(), Some(address));
+    compare.text("agent.public_hostname", config.public_hostname.as_deref(), address);
     compare.port("agent.public_port", config.public_port, intent.proxy_port);
     compare.text("agent.server_id", config.server_id.as_deref(), intent.agent.server_id.as_deref());
     compare.text("agent.provider", config.provider.as_deref(), intent.agent.provider.as_deref());
@@ -268,9 +269,9 @@ fn agent_differences(config: &AgentConfig, paths: &Paths, intent: &Intent, addre
     compare.differences
 }
 
-fn proxy_differences(config: &ProxyConfig, paths: &Paths, intent: &Intent, address: &str) -> Vec<String> {
+fn proxy_differences(config: &ProxyConfig, paths: &Paths, intent: &Intent, address: Option<&str>) -> Vec<String> {
     let mut compare = Compare::new(&config.path, paths, intent);
-    compare.text("server_address", config.server_address.as_deref(), Some(address));
+    compare.text("server_address", config.server_address.as_deref(), address);
     compare.port("server_port", config.server_port, intent.proxy_port);
     compare.text("zone", config.zone.as_deref(), intent.guac.zone.as_deref());
     compare.manager("api.hostnames", &config.api_hostnames);

@@ -30,6 +30,8 @@ pub struct Receipt {
     pub address: String,
     /// Which attempt at running the installer it was.
     pub attempt: u32,
+    /// True once the node was proved to be what was asked for, and up.
+    pub proved: bool,
 }
 
 impl Receipt {
@@ -97,6 +99,7 @@ mod tests {
             manager: "kasm.example.com".into(),
             address: "10.0.0.4".into(),
             attempt: 2,
+            proved: true,
         };
         receipt.write(&paths).unwrap();
         assert_eq!(Receipt::read(&paths).unwrap().as_ref(), Some(&receipt));

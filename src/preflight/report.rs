@@ -185,7 +185,8 @@ impl Report {
         text + &self.sum()
     }
 
-    fn sum(&self) -> String {
+    /// How many checks ended how, in one line.
+    pub fn sum(&self) -> String {
         let made = self.results.len() - self.of("skipped").count();
         let mut sum = format!("{made} checks: {} ok", self.of("pass").count());
         for (word, name) in [("warn", "warned"), ("fail", "failed"), ("broken", "broken"), ("skipped", "skipped")] {

@@ -1,0 +1,153 @@
+//! What comes before anything on the machine is changed: leftovers, tokens, is it there already,
+//! preflight.
+
+use super::{Install, systemctl};
+use crate::apt;
+use crate::config::intent::AddressChoice;
+use crate::deadline::Deadline;
+use crate::error::{Exit, Failure};
+use crate::kasm::layout::Installed;
+use crate::kasm::receipt::Receipt;
+use crate::kasm::run;
+use crate::kasm::session::{self, Leftover};
+use crate::machine::facts::Facts;
+use crate::preflight;
+use crate::step::{Context, Finish};
+use crate::token;
+use std::time::Duration;
+
+/// How long the manager may take to tell the time, when a token looks expired.
+const ASK_TIME: Duration = Duration::from_secs(5);
+
+/// Puts back what a killed run has left: timers paused, apt's snippet, an installer still at work.
+pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    let mut put_back = Vec::new();
+    let restored = apt::timers::restore_leftovers(&work.paths, systemctl().as_ref(), cx.observer).await;
+    if !restored.is_empty() {
+        put_back.push(format!("started {} again", restored.join(" and ")));
+    }
+    match apt::snippet::remove(&work.paths) {
+        Ok(true) => put_back.push(format!("removed {}", work.paths.shown(&work.paths.apt_snippet()).display())),
+        Ok(false) => {}
+        Err(error) => cx.observer.warn(&format!("{} cannot be removed: {error}", work.paths.apt_snippet().display())),
+    }
+    if let Some(attempt) = super::installer::last_attempt(&work.paths) {
+        let record = work.paths.attempt_dir(attempt).join("installer.pid");
+        match session::end_leftover(&record, run::GRACE, cx.observer).await? {
+            Leftover::None => {}
+            Leftover::Gone => put_back.push("cleared the record of an installer that is gone".into()),
+            Leftover::Ended { pid } => put_back.push(format!("ended a left-behind installer (pid {pid})")),
+            Leftover::Stuck { who } => {
+                return Err(Failure::new(
+                    Exit::Installer,
+                    "installer.stuck",
+                    format!("the installer of an earlier run cannot be ended: {who}"),
+                    "it hangs in the kernel, usually for a disk that does not answer: restart this machine",
+                ));
+            }
+        }
+    }
+    if put_back.is_empty() {
+        return Ok(Finish::Skipped("nothing was left behind".into()));
+    }
+    Ok(Finish::Done(put_back.join("; ")))
+}
+
+/// Refuses a token that cannot be right.
+pub async fn tokens(work: &Install, _cx: Context<'_>) -> Result<Finish, Failure> {
+    let (kind, intent) = (work.token_kind(), &work.intent);
+    let mut context = token::Context { needed: intent.budget, ..token::Context::at(jiff::Timestamp::now()) };
+    let mut result = token::check(kind, intent.token_format, &intent.manager.token, &context);
+    if let Err(error) = &result
+        && error.is_about_time()
+    {
+        // Is it the token or this machine's clock? The manager's clock tells.
+        let asked = work.manager.healthcheck(Deadline::after(ASK_TIME)).await;
+        if let Some(date) = asked.ok().and_then(|health| health.date) {
+            context.manager_time = jiff::Timestamp::try_from(date).ok();
+            result = token::check(kind, intent.token_format, &intent.manager.token, &context);
+        }
+    }
+    let accepted = result?;
+    let words = format!("the {kind} is well-formed ({})", accepted.form.as_str());
+    Ok(match accepted.warnings.is_empty() {
+        true => Finish::Done(words),
+        false => Finish::Warned(format!("{words}, but {}", accepted.warnings.join("; "))),
+    })
+}
+
+/// Is the wanted version there already?
+pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    let Some(installed) = Installed::read(&work.paths) else {
+        return Ok(Finish::Done("no Kasm is installed here".into()));
+    };
+    let name = match &installed.version {
+        Some(version) => format!("Kasm {version}"),
+        None => "a Kasm of unknown version".into(),
+    };
+    if work.intent.force {
+        return Ok(Finish::Done(format!("{name} is installed and will be replaced (--force)")));
+    }
+    if work.half_done {
+        return Ok(Finish::Done(format!("{name} is there, but its installer was cut off: it is installed again")));
+    }
+    let receipt = Receipt::read(&work.paths)?.filter(|receipt| receipt.version == installed.version);
+    let same = match (&receipt, &work.intent.release.version) {
+        (Some(receipt), _) if receipt.digest == work.digest() => true,
+        (_, Some(wanted)) => installed.is_version(wanted),
+        (_, None) => false,
+    };
+    if !same {
+        return Err(Failure::new(
+            Exit::Preflight,
+            "preflight.other-version",
+            format!("{name} is installed here, and {} was asked for", work.wanted()),
+            "to replace it and lose its configuration, use --force; to upgrade it, run the new release's upgrade.sh",
+        ));
+    }
+    if receipt.is_some_and(|receipt| !receipt.proved) {
+        work.installed.set(true);
+        return Ok(Finish::Done(format!("{name} is installed, but was not proved to be healthy")));
+    }
+    let address = match &work.intent.address {
+        AddressChoice::Given(address) => Some(address.as_str()),
+        // Which address it found is the receipt's business; asking again could find another.
+        AddressChoice::Auto | AddressChoice::Interface(_) => None,
+    };
+    let differences = installed.differences(&work.paths, &work.intent, address)?;
+    Ok(match differences.is_empty() {
+        true => Finish::Complete(format!("{name} is already installed")),
+        false => {
+            for difference in &differences {
+                cx.observer.warn(&format!("{difference}; --force installs it anew"));
+            }
+            Finish::Complete(format!("{name} is already installed, with other settings than were asked for"))
+        }
+    })
+}
+
+/// All questions at once.
+pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    if work.installed.get() {
+        return Ok(Finish::Skipped("it is installed already".into()));
+    }
+    let facts = Facts::gather(&work.paths);
+    let context = preflight::Context {
+        manager: Some(work.intent.manager.address.clone()),
+        network: work.intent.network.clone(),
+        role: Some(work.intent.role),
+        address: Some(work.intent.address.clone()),
+        mode: preflight::Mode::Wait,
+        ..preflight::Context::new(work.paths.clone(), facts)
+    };
+    let report = preflight::run(&preflight::checks(), &context).await;
+    for result in report.of("warn") {
+        let remedy = result.verdict.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+        cx.observer.warn(&format!("{}: {}{remedy}", result.name, result.verdict.detail()));
+    }
+    match report.failure() {
+        Some(failure) => Err(failure),
+        None if report.of("warn").next().is_none() => Ok(Finish::Done(report.sum())),
+        None => Ok(Finish::Warned(report.sum())),
+    }
+}

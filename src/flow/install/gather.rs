@@ -1,0 +1,127 @@
+//! What can wait at the same time waits at the same time: the release, the manager, the package
+//! manager, swap.
+
+use super::{Install, systemctl};
+use crate::apt::{self, wait::Quiet};
+use crate::error::{Exit, Explain, Failure};
+use crate::machine::{address, swap};
+use crate::observe::Silent;
+use crate::release::{self, Tarball, Verified};
+use crate::report::words;
+use crate::step::{Context, Finish};
+
+/// Why a step has nothing to do when only the proof is left.
+const INSTALLED: &str = "it is installed already";
+
+/// The verified tarball, from the cache or a mirror.
+pub async fn fetch(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    if work.installed.get() {
+        return Ok(Finish::Skipped(INSTALLED.into()));
+    }
+    let tarball = get(work, cx).await?;
+    let size = words::bytes(tarball.length());
+    *work.tarball.borrow_mut() = Some(tarball);
+    Ok(Finish::Done(format!("{size}, SHA-256 verified")))
+}
+
+async fn get(work: &Install, cx: Context<'_>) -> Result<Verified<Tarball>, Failure> {
+    let request = release::Request::try_from(&work.intent.release)?;
+    let cache = release::Cache::new(&work.paths);
+    let tarball = release::fetch(&request, &work.client, &cache, cx.deadline, cx.observer).await?;
+    *work.learned.borrow_mut() = Some(tarball.digest().to_string());
+    Ok(tarball)
+}
+
+/// A manager that says it is healthy.
+pub async fn manager(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    let health = work.manager.wait(cx.deadline, cx.observer).await?;
+    let words = format!("{} is healthy, answers in {} ms", work.manager.name(), health.latency.as_millis());
+    Ok(match health.warning() {
+        Some(warning) => Finish::Warned(format!("{words}, but {warning}")),
+        None => Finish::Done(words),
+    })
+}
+
+/// A package manager that nobody uses, and timers that will not start it.
+pub async fn packages(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    if work.installed.get() {
+        return Ok(Finish::Skipped(INSTALLED.into()));
+    }
+    if !apt::present(&work.paths) {
+        return Ok(Finish::Skipped("this machine has no apt".into()));
+    }
+    let paused = apt::timers::pause(&work.paths, systemctl().as_ref(), cx.observer).await;
+    let quiet = apt::wait::until_quiet(&work.paths, cx.deadline, cx.observer).await?;
+    let paused = match paused.is_empty() {
+        true => String::new(),
+        false => format!("; {} paused for this run", paused.join(" and ")),
+    };
+    Ok(match quiet {
+        Quiet::NoApt => Finish::Skipped("this machine has no apt".into()),
+        Quiet::Free { waited, holders } if holders.is_empty() => {
+            drop(waited);
+            Finish::Done(format!("apt and dpkg are free{paused}"))
+        }
+        Quiet::Free { waited, holders } => {
+            Finish::Done(format!("free after {}, held by {}{paused}", words::span(waited), holders.join(", then ")))
+        }
+    })
+}
+
+/// Swap, where it was asked for and the machine has none. Missing swap does not keep a node from coming
+/// up, so a failure is a warning.
+pub async fn swap(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    let Some(mib) = work.intent.swap_mib else {
+        return Ok(Finish::Skipped("none was asked for".into()));
+    };
+    if work.installed.get() {
+        return Ok(Finish::Skipped(INSTALLED.into()));
+    }
+    let tools = swap::Tools::find(std::env::var_os("PATH").as_deref());
+    match swap::ensure(&work.paths, mib, &tools, cx.deadline).await {
+        Ok(outcome @ swap::Outcome::Present { .. }) => Ok(Finish::Skipped(outcome.to_string())),
+        Ok(outcome) => Ok(Finish::Done(outcome.to_string())),
+        Err(error) => {
+            let help = error.help();
+            let failure = Failure::from(error);
+            let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
+            Ok(Finish::Warned(format!("{}{causes}; {help}", failure.message)))
+        }
+    }
+}
+
+/// Where this node is reached.
+pub async fn address(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    let manager = &work.intent.manager.address;
+    let addresses = work.manager.resolve(cx.deadline).await?;
+    let found = address::find(&work.intent.address, &addresses, manager.port_or_https())?;
+    let story = found.story();
+    let warning = found.warning.clone();
+    *work.address.borrow_mut() = Some(found);
+    Ok(match warning {
+        Some(warning) => Finish::Warned(format!("{story}; {warning}")),
+        None => Finish::Done(story),
+    })
+}
+
+/// The release, unpacked where programs may be run.
+pub async fn unpack(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    if work.installed.get() {
+        return Ok(Finish::Skipped(INSTALLED.into()));
+    }
+    let kept = work.tarball.borrow_mut().take();
+    let tarball = match kept {
+        Some(tarball) => tarball,
+        // Fetched by an earlier run: the cache has it, and verifies it again.
+        None => get(work, cx).await?,
+    };
+    let destination = work.paths.unpacked_dir().join(tarball.digest().to_string());
+    let unpacking = tokio::task::spawn_blocking(move || {
+        release::unpack(&tarball, &destination, &release::Limits::default(), &Silent)
+    });
+    let unpacked = unpacking.await.map_err(|error| {
+        let help = "run it again; if it happens twice, report it with the output of `kasm-bootstrap status`";
+        Failure::new(Exit::Unexpected, "release.unpack-panic", format!("unpacking broke off: {error}"), help)
+    })??;
+    Ok(Finish::Done(format!("{} in {} files", words::bytes(unpacked.bytes), unpacked.files)))
+}

@@ -1,0 +1,222 @@
+//! The installer's run, a bounded number of times, and the proof of what it left.
+
+use super::Install;
+use crate::apt;
+use crate::durable;
+use crate::error::{Exit, Failure};
+use crate::health::{self, Proof};
+use crate::kasm;
+use crate::kasm::command_line::CommandLine;
+use crate::kasm::layout::Installed;
+use crate::kasm::receipt::{self, Receipt};
+use crate::kasm::run::{self, Finished, RunOptions};
+use crate::kasm::script::ScriptFlags;
+use crate::paths::{ENV_ROOT, Paths};
+use crate::step::{Context, Finish};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// So often is the installer run when others take apt's locks from under it.
+const RUNS: u32 = 3;
+/// So many attempts are kept for reading.
+const ATTEMPTS_KEPT: u32 = 10;
+/// How long Kasm's own stop script may take before a wipe.
+const STOP_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The number of the last attempt on record.
+pub fn last_attempt(paths: &Paths) -> Option<u32> {
+    let entries = fs::read_dir(paths.attempts_dir()).ok()?;
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max()
+}
+
+fn new_attempt(paths: &Paths) -> Result<u32, Failure> {
+    let attempt = last_attempt(paths).unwrap_or(0).saturating_add(1);
+    durable::directory(&paths.attempt_dir(attempt), 0o700).map_err(|source| {
+        let path = paths.attempt_dir(attempt).display().to_string();
+        Failure::from(crate::step::Error::State { path, source })
+    })?;
+    if let Some(old) = attempt.checked_sub(ATTEMPTS_KEPT) {
+        // Old attempts are kept for reading only; one that cannot be removed does no harm.
+        let _ = fs::remove_dir_all(paths.attempt_dir(old));
+    }
+    Ok(attempt)
+}
+
+impl Install {
+    /// For the engine: has the installer done its work, as far as a look can tell?
+    pub fn is_installed(&self) -> bool {
+        let receipt = Receipt::read(&self.paths).ok().flatten();
+        let (Some(receipt), Some(installed)) = (receipt, Installed::read(&self.paths)) else { return false };
+        receipt.version == installed.version && receipt.digest == self.digest()
+    }
+}
+
+/// Runs the release's installer.
+pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    if work.installed.get() {
+        return Ok(Finish::Skipped("it is installed already".into()));
+    }
+    let release = work.unpacked().unwrap_or_default().join("kasm_release");
+    let command = command_line(work, &release)?;
+    cx.observer.note(&format!("running {}", command.shown()));
+    if work.intent.force {
+        wipe(work, cx).await?;
+    }
+    // While the installer runs, its own apt waits for the locks that it can be told to wait for.
+    if let Err(error) = apt::snippet::place(&work.paths, cx.deadline.remaining()) {
+        cx.observer.warn(&format!("{} cannot be written: {error}", work.paths.apt_snippet().display()));
+    }
+    let masker = &work.masker;
+    let mask = |line: &str| masker.mask(line).into_owned();
+    let mut runs = 1;
+    let (attempt, finished) = loop {
+        let attempt = new_attempt(&work.paths)?;
+        let mut options = RunOptions::new(release.clone(), &work.paths.attempt_dir(attempt), cx.deadline, &mask);
+        options.env = environment(&work.paths);
+        match run::run(&command, options, cx.observer).await.and_then(Finished::check) {
+            Ok(finished) => break (attempt, finished),
+            Err(error) if error.lost_apt_race() && runs < RUNS && Installed::read(&work.paths).is_none() => {
+                runs += 1;
+                cx.observer.warn("the installer lost a race for apt's locks before anything was installed: once more");
+                apt::wait::until_quiet(&work.paths, cx.deadline, cx.observer).await?;
+            }
+            Err(error) => return Err(judge(work, error)),
+        }
+    };
+    let Some(installed) = Installed::read(&work.paths) else {
+        return Err(Failure::new(
+            Exit::Installer,
+            "installer.nothing-installed",
+            "the installer ended well, but there is no /opt/kasm/current",
+            format!("read /var/lib/kasm-bootstrap/attempts/{attempt}/installer.log"),
+        ));
+    };
+    let receipt = Receipt {
+        schema: receipt::SCHEMA,
+        role: work.intent.role,
+        digest: work.digest(),
+        version: installed.version.clone(),
+        at: jiff::Timestamp::now().to_string(),
+        manager: work.intent.manager.address.to_string(),
+        address: work.own_address(),
+        attempt,
+        proved: false,
+    };
+    receipt.write(&work.paths)?;
+    let name = installed.version.map(|version| format!("Kasm {version}")).unwrap_or_else(|| "Kasm".into());
+    let again = if runs > 1 { format!(" at run {runs}") } else { String::new() };
+    Ok(Finish::Done(format!(
+        "{name} is installed{again} ({} lines in attempts/{attempt}/installer.log)",
+        finished.lines
+    )))
+}
+
+fn command_line(work: &Install, release: &Path) -> Result<CommandLine, Failure> {
+    let script = release.join("install.sh");
+    let text = fs::read(&script).map_err(|source| kasm::Error::NoScript { path: script.clone(), source })?;
+    let version = work.intent.release.version.as_deref();
+    Ok(CommandLine::install(script, &work.intent, &work.own_address(), &ScriptFlags::read(&text), version)?)
+}
+
+fn environment(paths: &Paths) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> =
+        apt::environment().iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    if !paths.is_machine() {
+        environment.push((ENV_ROOT.into(), paths.root().into()));
+    }
+    environment
+}
+
+/// An installer that the end of the budget ended did not fail: the budget ran out.
+fn judge(work: &Install, error: kasm::Error) -> Failure {
+    let timed_out = matches!(error, kasm::Error::TimedOut { .. });
+    let mut failure = Failure::from(error);
+    if timed_out {
+        failure.code = Exit::Budget.code();
+        failure.message = format!("{}: the budget of {} s ran out", failure.message, work.intent.budget.as_secs());
+    }
+    failure
+}
+
+/// Removes what is installed, and says what.
+async fn wipe(work: &Install, cx: Context<'_>) -> Result<(), Failure> {
+    let Some(installed) = Installed::read(&work.paths) else { return Ok(()) };
+    let shown = work.paths.shown(&installed.dir);
+    cx.observer.warn(&format!(
+        "--force: wiping {} with its configuration, certificates and tokens, and the links current and bin",
+        shown.display()
+    ));
+    stop(work, cx).await;
+    let failed = |source: io::Error| {
+        Failure::new(
+            Exit::Installer,
+            "installer.wipe",
+            format!("{} cannot be wiped: {source}", shown.display()),
+            "see what is mounted or running there, then run it again",
+        )
+    };
+    for link in [work.paths.kasm_current(), work.paths.kasm_dir().join("bin")] {
+        if fs::symlink_metadata(&link).is_ok_and(|data| data.is_symlink()) {
+            fs::remove_file(&link).map_err(failed)?;
+        }
+    }
+    // Only what lies directly below /opt/kasm is a version's directory; a link that led elsewhere does
+    // not make us remove what is there.
+    if installed.dir.parent() == Some(&work.paths.kasm_dir()) {
+        fs::remove_dir_all(&installed.dir).map_err(failed)?;
+    }
+    Receipt::remove(&work.paths)?;
+    Ok(())
+}
+
+/// Kasm's own stop script, where there is one: containers of the old version must not go on.
+async fn stop(work: &Install, cx: Context<'_>) {
+    let script = work.paths.kasm_dir().join("bin/stop");
+    if !script.exists() {
+        return;
+    }
+    let mut command = tokio::process::Command::new(&script);
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.envs(environment(&work.paths)).kill_on_drop(true);
+    match tokio::time::timeout(STOP_TIME, command.status()).await {
+        Ok(Ok(status)) if status.success() => {}
+        Ok(Ok(status)) => cx.observer.warn(&format!("/opt/kasm/bin/stop ended with {status}")),
+        Ok(Err(error)) => cx.observer.warn(&format!("/opt/kasm/bin/stop cannot be run: {error}")),
+        Err(_) => cx.observer.warn("/opt/kasm/bin/stop did not end in time"),
+    }
+}
+
+/// Sees that what was installed is what was asked for, and that it is up.
+pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    let address = work.own_address();
+    let proof = health::prove(&work.paths, &work.intent, &address, cx.deadline, cx.observer).await?;
+    if let Some(mut receipt) = Receipt::read(&work.paths)? {
+        receipt.proved = true;
+        receipt.write(&work.paths)?;
+    }
+    // The unpacked tree has done its work; the verified tarball stays in the cache.
+    if let Some(directory) = work.unpacked()
+        && let Err(error) = remove_tree(&directory)
+    {
+        cx.observer.warn(&format!("{} cannot be removed: {error}", directory.display()));
+    }
+    Ok(Finish::Done(told(&proof)))
+}
+
+fn told(proof: &Proof) -> String {
+    let version = proof.version.as_deref().unwrap_or("of unknown version");
+    let containers: Vec<&str> = proof.containers.iter().map(|(name, _)| name.as_str()).collect();
+    match proof.not_started {
+        true => format!("Kasm {version} is configured as asked; nothing was started (--no-start)"),
+        false => format!("Kasm {version} is up and configured as asked: {} healthy", containers.join(", ")),
+    }
+}
+
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

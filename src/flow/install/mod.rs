@@ -1,0 +1,247 @@
+//! The main job: from a fresh machine to a node that is proved to be up.
+//!
+//! ```text
+//! recover ─> tokens ─> present ─> preflight ─┬─> fetch ───> unpack ─┐
+//!                                            ├─> manager ─> address ┼─> install ─> prove
+//!                                            ├─> packages ──────────┤
+//!                                            └─> swap ──────────────┘
+//! ```
+
+mod before;
+mod gather;
+mod installer;
+
+use super::run::{Ready, Report};
+use crate::apt;
+use crate::config::Intent;
+use crate::config::intent::{Digest, Role, Source};
+use crate::error::Failure;
+use crate::kasm::manager::Manager;
+use crate::machine::address::Found;
+use crate::net;
+use crate::observe::Observer;
+use crate::paths::Paths;
+use crate::release::{Tarball, Verified};
+use crate::step::{Plan, Step, View};
+use crate::token::{Kind, Masker};
+use sha2::{Digest as _, Sha256};
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// What the steps share.
+pub struct Install {
+    paths: Paths,
+    intent: Intent,
+    client: reqwest::Client,
+    manager: Manager,
+    masker: Masker,
+    /// An earlier run began to install and did not come to the end of it.
+    half_done: bool,
+    /// The wanted version is there, but was not proved yet: only that is left.
+    installed: Cell<bool>,
+    tarball: RefCell<Option<Verified<Tarball>>>,
+    /// The digest a sidecar told.
+    learned: RefCell<Option<String>>,
+    address: RefCell<Option<Found>>,
+}
+
+impl Install {
+    /// Prepares, without touching the machine.
+    pub fn new(paths: &Paths, intent: Intent) -> Result<Install, Failure> {
+        Ok(Install {
+            client: net::client(paths, &intent.network)?,
+            manager: Manager::new(paths, &intent.manager.address, &intent.network),
+            masker: Masker::new([&intent.manager.token]),
+            paths: paths.clone(),
+            intent,
+            half_done: false,
+            installed: Cell::new(false),
+            tarball: RefCell::new(None),
+            learned: RefCell::new(None),
+            address: RefCell::new(None),
+        })
+    }
+
+    /// The plan: what will be done, in words and in code.
+    pub fn plan(&self) -> Plan<Install> {
+        Plan { verb: "install", fingerprint: self.fingerprint(), steps: self.steps() }
+    }
+
+    fn steps(&self) -> Vec<Step<Install>> {
+        let intent = &self.intent;
+        let step = |name, after, about: String, run| Step { name, about, after, limit: None, run, still_done: None };
+        let wait = |limit, step: Step<Install>| Step { limit: Some(limit), ..step };
+        let lasting = |still_done, step: Step<Install>| Step { still_done: Some(still_done), ..step };
+        let manager = self.manager.name();
+        let unpacked = self.paths.shown(&self.paths.unpacked_dir());
+        let swap = match intent.swap_mib {
+            Some(mib) => format!("make {mib} MiB of swap at /var/swap.1, unless the machine has swap"),
+            None => "leave the machine's swap alone".into(),
+        };
+        vec![
+            step("recover", &[], "put back what an interrupted run may have left behind".into(), |work, cx| {
+                Box::pin(before::recover(work, cx))
+            }),
+            step("tokens", &["recover"], format!("check the {} without using it", self.token_kind()), |work, cx| {
+                Box::pin(before::tokens(work, cx))
+            }),
+            step("present", &["tokens"], format!("end here if {} is installed already", self.wanted()), |work, cx| {
+                Box::pin(before::present(work, cx))
+            }),
+            step(
+                "preflight",
+                &["present"],
+                "check the machine, its disks and the way to the manager".into(),
+                |work, cx| Box::pin(before::preflight(work, cx)),
+            ),
+            lasting(
+                Install::is_unpacked,
+                step("fetch", &["preflight"], self.fetch_about(), |work, cx| Box::pin(gather::fetch(work, cx))),
+            ),
+            wait(
+                intent.manager.wait,
+                step("manager", &["preflight"], format!("wait until manager {manager} says that it is healthy"), {
+                    |work, cx| Box::pin(gather::manager(work, cx))
+                }),
+            ),
+            wait(
+                intent.apt_wait,
+                step("packages", &["preflight"], "pause apt's timers and wait until apt and dpkg are free".into(), {
+                    |work, cx| Box::pin(gather::packages(work, cx))
+                }),
+            ),
+            step("swap", &["preflight"], swap, |work, cx| Box::pin(gather::swap(work, cx))),
+            step("address", &["manager"], self.address_about(), |work, cx| Box::pin(gather::address(work, cx))),
+            lasting(
+                Install::is_unpacked,
+                step("unpack", &["fetch"], format!("unpack it below {}", unpacked.display()), |work, cx| {
+                    Box::pin(gather::unpack(work, cx))
+                }),
+            ),
+            lasting(
+                Install::is_installed,
+                step("install", &["unpack", "address", "packages", "swap"], self.install_about(), |work, cx| {
+                    Box::pin(installer::install(work, cx))
+                }),
+            ),
+            step("prove", &["install"], self.prove_about(), |work, cx| Box::pin(installer::prove(work, cx))),
+        ]
+    }
+
+    /// What this plan wants, as a hash: no secret goes into it, not even hashed.
+    fn fingerprint(&self) -> String {
+        let intent = &self.intent;
+        let mut hash = Sha256::new();
+        let wants = (
+            (intent.role, &intent.release, &intent.manager.address, &intent.address, intent.proxy_port),
+            (&intent.agent, &intent.guac, &intent.installer),
+        );
+        hash.update(format!("{wants:?}"));
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// This node's address, once it was found.
+    fn own_address(&self) -> String {
+        self.address.borrow().as_ref().map(|found| found.address.clone()).unwrap_or_default()
+    }
+
+    fn token_kind(&self) -> Kind {
+        match self.intent.role {
+            Role::Agent => Kind::Manager,
+            Role::Guac => Kind::Registration,
+        }
+    }
+
+    /// The release in words.
+    fn wanted(&self) -> String {
+        match &self.intent.release.version {
+            Some(version) => format!("Kasm {version}"),
+            None => "this release".into(),
+        }
+    }
+
+    /// The release's SHA-256: pinned, or learned when its sidecar was read; empty before that.
+    fn digest(&self) -> String {
+        match &self.intent.release.digest {
+            Digest::Pinned(digest) => digest.clone(),
+            Digest::Sidecar => self.learned.borrow().clone().unwrap_or_default(),
+        }
+    }
+
+    /// Where the release is unpacked, where that is known already.
+    fn unpacked(&self) -> Option<PathBuf> {
+        let digest = self.digest();
+        (!digest.is_empty()).then(|| self.paths.unpacked_dir().join(digest))
+    }
+
+    fn is_unpacked(&self) -> bool {
+        self.unpacked().is_some_and(|directory| directory.join("kasm_release/install.sh").exists())
+    }
+
+    fn fetch_about(&self) -> String {
+        let sources = self.intent.release.sources.iter().map(|source| match source {
+            Source::Url(url) => net::describe::redact(url),
+            Source::File(path) => path.display().to_string(),
+        });
+        let sources: Vec<String> = sources.collect();
+        let verified = match &self.intent.release.digest {
+            Digest::Pinned(digest) => format!("verify SHA-256 {}…", &digest[..12.min(digest.len())]),
+            Digest::Sidecar => "verify it by the .sha256sum beside it".into(),
+        };
+        format!("fetch {} ({}) and {verified}", self.wanted(), sources.join(", then "))
+    }
+
+    fn address_about(&self) -> String {
+        use crate::config::intent::AddressChoice;
+        match &self.intent.address {
+            AddressChoice::Auto => "find this machine's address on the route to the manager".into(),
+            AddressChoice::Interface(name) => format!("find this machine's address on {name}"),
+            AddressChoice::Given(address) => format!("take the address {address}, as given"),
+        }
+    }
+
+    fn install_about(&self) -> String {
+        let force = if self.intent.force { "wipe what is installed, then " } else { "" };
+        format!("{force}run install.sh for the role {}", self.intent.role)
+    }
+
+    fn prove_about(&self) -> String {
+        "see that the configuration holds what was asked for and that the containers are healthy".into()
+    }
+}
+
+/// Runs the whole job.
+pub async fn run(paths: &Paths, intent: Intent, views: Vec<Box<dyn View>>) -> Result<Report, Failure> {
+    let budget = intent.budget;
+    let mut work = Install::new(paths, intent)?;
+    let plan = work.plan();
+    let ready = Ready::take(paths, plan.verb, &plan.fingerprint)?;
+    work.half_done = ready.earlier().is_some_and(|earlier| earlier.open.iter().any(|step| step == "install"));
+    ready.run(&plan, &work, budget, views, || put_back(paths)).await
+}
+
+/// Puts back what was changed for the run only. Returns what could not be put back.
+async fn put_back(paths: &Paths) -> Vec<String> {
+    let collect = Collect::default();
+    let systemctl = systemctl();
+    apt::timers::restore(paths, systemctl.as_ref(), &collect).await;
+    if let Err(error) = apt::snippet::remove(paths) {
+        collect.warn(&format!("{} cannot be removed: {error}", paths.apt_snippet().display()));
+    }
+    collect.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn systemctl() -> Option<apt::timers::Systemctl> {
+    apt::timers::Systemctl::find(std::env::var_os("PATH").as_deref())
+}
+
+/// Keeps warnings for later.
+#[derive(Default)]
+struct Collect(Mutex<Vec<String>>);
+
+impl Observer for Collect {
+    fn warn(&self, text: &str) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(text.to_owned());
+    }
+}

@@ -1,0 +1,355 @@
+//! The main job, whole: the real binary on a scratch machine.
+
+mod common;
+
+use common::{Scene, TOKEN, holds, picture, run, spoken, start};
+use kasm_stand_in::docker::{Condition, Script};
+use kasm_stand_in::manager::Behaviour;
+use kasm_stand_in::release::{Fault, LISTS_LOCKED, Options, Point};
+use serde_json::Value;
+use std::fs;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+fn plain() -> Options {
+    Options::default()
+}
+
+fn faulty(fault: Fault) -> Options {
+    Options { faults: vec![fault], ..Options::default() }
+}
+
+/// What the journal says of each ending, in order.
+fn endings(scene: &Scene) -> Vec<(String, String)> {
+    let of = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    let journal = scene.journal();
+    let ended = journal.iter().filter(|entry| entry["event"] == "step.ended");
+    ended.map(|entry| (of(entry, "step"), of(entry, "ending"))).collect()
+}
+
+fn ended_well(scene: &Scene) {
+    let current = scene.root.join("opt/kasm/current");
+    let configuration = fs::read_to_string(current.join("conf/app/agent/agent.app.config.yaml")).unwrap();
+    assert!(configuration.contains(TOKEN) && configuration.contains("server-7"), "{configuration}");
+    let status = scene.status();
+    assert_eq!((&status["state"], &status["schema"]), (&"done".into(), &1.into()), "{status:#}");
+    assert!(!scene.root.join("etc/apt/apt.conf.d/99kasm-bootstrap").exists());
+    assert_eq!(scene.files_with_the_token(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_cut_download_and_an_unknown_certificate_do_not_keep_an_agent_from_coming_up() {
+    let scene = Scene::new(&faulty(Fault::EchoToken { at: Point::Files }));
+    scene.cuts.store(1, std::sync::atomic::Ordering::SeqCst);
+    let (code, out, err) = spoken(&run(&mut scene.install(&["--json"])));
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["result"], "done");
+    assert!(err.contains("certificate"), "{err}");
+    assert_eq!(scene.whole_downloads(), 1);
+    ended_well(&scene);
+}
+
+#[test]
+fn a_second_run_does_nothing() {
+    let scene = Scene::new(&plain());
+    assert_eq!(spoken(&run(&mut scene.install(&[]))).0, 0);
+    let (before, asked) = (picture(&scene.root.join("opt")), scene.mirror.requests().len());
+    let (code, out, _) = spoken(&run(&mut scene.install(&["--json"])));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["result"]), (0, &"already".into()));
+    assert_eq!(picture(&scene.root.join("opt")), before);
+    assert_eq!(scene.mirror.requests().len(), asked);
+}
+
+#[test]
+fn a_placeholder_is_refused_before_anything_is_touched() {
+    let scene = Scene::new(&plain());
+    let before: Vec<String> = outside_our_own(&scene);
+    let mut command = scene.command();
+    command.arg("install").args(scene.install_args().iter().filter(|arg| !arg.contains("token")));
+    let (code, _, err) = spoken(&run(command.args(["-M", "[MANAGER_TOKEN]"])));
+    assert_eq!(code, 11, "{err}");
+    assert!(err.contains("[token.placeholder]") && err.contains("\nhelp: "), "{err}");
+    assert_eq!(outside_our_own(&scene), before);
+    assert!(scene.mirror.requests().is_empty() && scene.manager.requests().is_empty());
+}
+
+/// The machine without our own records.
+fn outside_our_own(scene: &Scene) -> Vec<String> {
+    picture(&scene.root)
+        .into_iter()
+        .filter(|line| !line.contains("/kasm-bootstrap"))
+        .filter(|line| !line.contains("/var/lib ") && !line.contains("/var/cache "))
+        .collect()
+}
+
+#[test]
+fn an_installer_that_loses_the_race_for_the_locks_is_run_again() {
+    let fault = Fault::AptLocked { at: Point::Apt, times: 2, words: LISTS_LOCKED.into() };
+    let scene = Scene::new(&faulty(fault));
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 0, "{err}");
+    assert!(scene.root.join("var/lib/kasm-bootstrap/attempts/3/installer.log").exists());
+    ended_well(&scene);
+}
+
+#[test]
+fn an_installer_that_always_loses_the_race_is_not_run_for_ever() {
+    let fault = Fault::AptLocked { at: Point::Apt, times: 99, words: LISTS_LOCKED.into() };
+    let scene = Scene::new(&faulty(fault));
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 18, "{err}");
+    assert!(!scene.root.join("var/lib/kasm-bootstrap/attempts/4").exists());
+}
+
+#[test]
+fn a_race_lost_after_something_was_installed_is_a_failure() {
+    let fault = Fault::AptLocked { at: Point::Linked, times: 1, words: LISTS_LOCKED.into() };
+    let scene = Scene::new(&faulty(fault));
+    assert_eq!(spoken(&run(&mut scene.install(&[]))).0, 18);
+    assert!(!scene.root.join("var/lib/kasm-bootstrap/attempts/2").exists());
+}
+
+#[test]
+fn an_installer_that_fails_is_quoted_with_its_last_words_and_without_the_token() {
+    let words = "something in Kasm's own words";
+    let fault = Fault::Fail { at: Point::Files, words: words.into(), code: 7 };
+    let scene = Scene::new(&faulty(fault));
+    let (code, out, _) = spoken(&run(&mut scene.install(&["--json"])));
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &answer["error"]["exit"]), (18, &18.into()));
+    assert!(answer["error"]["causes"].to_string().contains(words), "{answer:#}");
+    assert_eq!(scene.status()["state"], "failed");
+    assert_eq!(scene.files_with_the_token(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_node_whose_container_stays_ill_is_installed_but_not_healthy_and_the_next_run_only_proves_it() {
+    let scene = Scene::new(&plain());
+    let ill = Script { then: Condition::Unhealthy, ..Script::default() };
+    scene.containers(ill);
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "15s"])));
+    assert_eq!(code, 19, "{err}");
+    assert!(err.contains("kasm_agent"), "{err}");
+    let before = picture(&scene.root.join("opt"));
+
+    scene.containers(Script::default());
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(picture(&scene.root.join("opt")), before, "it was installed again");
+    ended_well(&scene);
+}
+
+#[test]
+fn a_manager_that_stays_down_is_named() {
+    let scene = Scene::new(&plain());
+    scene.manager.behave(Behaviour { down_for: usize::MAX, ..Behaviour::default() });
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "8s"])));
+    assert_eq!(code, 13, "{err}");
+    assert!(err.contains(&scene.manager.address().to_string()), "{err}");
+    assert!(!scene.root.join("opt").exists());
+}
+
+#[test]
+fn a_manager_that_comes_up_late_is_waited_for() {
+    let scene = Scene::new(&plain());
+    scene.manager.behave(Behaviour { down_for: 3, ..Behaviour::default() });
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("waiting for"), "{err}");
+}
+
+#[test]
+fn a_wrong_digest_leaves_nothing_unpacked() {
+    let scene = Scene::new(&plain());
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--sha256", &"0".repeat(64)])));
+    assert_eq!(code, 16, "{err}");
+    assert!(!scene.root.join("opt").exists());
+    let unpacked = scene.root.join("var/lib/kasm-bootstrap/releases");
+    assert!(!unpacked.exists() || fs::read_dir(unpacked).unwrap().next().is_none());
+}
+
+#[test]
+fn a_mirror_without_the_release_is_a_failed_download() {
+    let scene = Scene::new(&plain());
+    let args = scene.install_args();
+    let mut command = scene.command();
+    command.arg("install").args(args.iter().map(|arg| arg.replace(".tar.gz", ".zip")));
+    let (code, _, err) = spoken(&run(command.args(["--deadline", "10s"])));
+    assert_eq!(code, 15, "{err}");
+    assert!(err.contains("404"), "{err}");
+}
+
+#[test]
+fn a_package_manager_that_stays_busy_is_named_with_its_holder() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let scene = Scene::new(&plain());
+    // F_GETLK does not report the asker's own locks: the lock is ours, the binary is another process.
+    let file = fs::File::options().write(true).open(scene.root.join("var/lib/dpkg/lock-frontend")).unwrap();
+    let lock = nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file.as_fd(), FcntlArg::F_SETLK(&lock)).unwrap();
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "8s"])));
+    assert_eq!(code, 14, "{err}");
+    assert!(err.contains(&format!("pid {}", std::process::id())), "{err}");
+    assert!(!scene.root.join("opt").exists());
+}
+
+#[test]
+fn an_installer_that_hangs_is_ended_with_all_it_started_when_the_budget_runs_out() {
+    let scene = Scene::new(&faulty(Fault::Hang { at: Point::Apt, ignore_term: true }));
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "10s"])));
+    assert_eq!(code, 22, "{err}");
+    assert_eq!(processes_below(&scene), Vec::<String>::new());
+}
+
+/// Command lines of processes that know of this scene's root.
+fn processes_below(scene: &Scene) -> Vec<String> {
+    let root = scene.root.to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
+        if holds(&environment, format!("KASM_BOOTSTRAP_ROOT={root}").as_bytes()) {
+            found.push(
+                String::from_utf8_lossy(&fs::read(entry.path().join("cmdline")).unwrap_or_default()).into_owned(),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn another_run_at_work_is_named() {
+    let scene = Scene::new(&faulty(Fault::Hang { at: Point::Apt, ignore_term: false }));
+    let mut first = start(&mut scene.install(&[]), &scene.root.join("first.txt"));
+    until(&scene, |entry| entry["event"] == "step.started" && entry["step"] == "install");
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 21, "{err}");
+    assert!(err.contains(&format!("pid {}", first.id())), "{err}");
+    terminate(&first);
+    assert_eq!(first.wait().unwrap().code(), Some(1));
+    assert_eq!(processes_below(&scene), Vec::<String>::new());
+    let text = fs::read_to_string(scene.root.join("first.txt")).unwrap();
+    assert!(text.contains("interrupted by SIGTERM during step install [run.interrupted]"), "{text}");
+    assert!(!scene.root.join("etc/apt/apt.conf.d/99kasm-bootstrap").exists());
+}
+
+fn terminate(child: &std::process::Child) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+}
+
+/// Waits until the journal has such an entry; a test that waits in vain fails after a minute.
+fn until(scene: &Scene, found: impl Fn(&Value) -> bool) {
+    let begun = Instant::now();
+    while !scene.journal().iter().any(&found) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:#?}", scene.journal());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn killed_at_any_entry_of_its_journal_a_run_goes_on_and_repeats_nothing_that_was_finished() {
+    // As many entries as a quiet run writes before it is done; each is a moment to be killed at.
+    let paced = || Options { pace: Duration::from_millis(20), ..Options::default() };
+    for moment in 1..40 {
+        let scene = Scene::new(&paced());
+        let mut child = start(&mut scene.install(&[]), &scene.root.join("first.txt"));
+        let begun = Instant::now();
+        let killed = loop {
+            let entries = scene.journal();
+            if child.try_wait().unwrap().is_some() {
+                break false;
+            }
+            if entries.iter().filter(|entry| entry["event"] != "step.output").count() >= moment {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break true;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_micros(300));
+        };
+        if killed {
+            assert!(["interrupted", "done"].contains(&scene.status()["state"].as_str().unwrap()), "at {moment}");
+        }
+        let before = finished(&scene);
+        let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+        assert_eq!(code, 0, "killed at entry {moment}: {err}");
+        ended_well(&scene);
+        assert_eq!(processes_below(&scene), Vec::<String>::new(), "killed at entry {moment}");
+        for step in ["fetch", "unpack", "install"] {
+            let begun = scene.journal().iter().filter(|e| e["event"] == "step.started" && e["step"] == step).count();
+            assert!(!before.contains(&step.to_owned()) || begun == 1, "{step} was repeated after {moment}");
+        }
+        assert!(scene.whole_downloads() <= 2, "at {moment}");
+        if !killed {
+            return;
+        }
+    }
+    panic!("a run has more entries than this test knows");
+}
+
+/// Steps on record as finished.
+fn finished(scene: &Scene) -> Vec<String> {
+    endings(scene).into_iter().filter(|(_, ending)| ending == "done").map(|(step, _)| step).collect()
+}
+
+#[test]
+fn force_wipes_what_is_there_and_says_so() {
+    let scene = Scene::new(&plain());
+    assert_eq!(spoken(&run(&mut scene.install(&[]))).0, 0);
+    let mark = scene.root.join("opt/kasm/current/conf/mine");
+    fs::write(&mark, "mine").unwrap();
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--force"])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("wiping /opt/kasm/1.18.1 with its configuration, certificates and tokens"), "{err}");
+    assert!(!mark.exists());
+    ended_well(&scene);
+}
+
+#[test]
+fn another_version_is_not_replaced_without_being_asked() {
+    let scene = Scene::new(&plain());
+    fs::create_dir_all(scene.root.join("opt/kasm/1.17.0/conf/app")).unwrap();
+    std::os::unix::fs::symlink("/opt/kasm/1.17.0", scene.root.join("opt/kasm/current")).unwrap();
+    let before = picture(&scene.root.join("opt"));
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 12, "{err}");
+    assert!(err.contains("[preflight.other-version]"), "{err}");
+    assert_eq!(picture(&scene.root.join("opt")), before);
+}
+
+#[test]
+fn a_plan_and_a_dry_run_change_nothing_and_ask_nobody() {
+    let scene = Scene::new(&plain());
+    let before = picture(&scene.root);
+    let mut plan = scene.command();
+    plan.args(["plan", "install"]).args(scene.install_args());
+    let (code, planned, _) = spoken(&run(&mut plan));
+    assert_eq!(code, 0);
+    let (code, dry, _) = spoken(&run(&mut scene.install(&["--dry-run"])));
+    assert_eq!((code, &dry), (0, &planned));
+    assert_eq!(picture(&scene.root), before);
+    assert!(scene.mirror.requests().is_empty() && scene.manager.requests().is_empty());
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"127\.0\.0\.1:\d+", "[address]");
+    settings.add_filter(r"\S*/machine/", "[root]/");
+    settings.add_filter(r"[0-9a-f]{64}", "[digest]");
+    settings.add_filter(r"[0-9a-f]{12}…", "[digest]…");
+    settings.bind(|| insta::assert_snapshot!(planned));
+}
+
+#[test]
+fn a_release_without_a_flag_that_is_needed_is_refused_by_name_before_it_starts() {
+    let scene = Scene::new(&Options { missing_flags: vec!["agent-provider".into()], ..Options::default() });
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 18, "{err}");
+    assert!(err.contains("has no --agent-provider") && err.contains("[installer.unknown-flag]"), "{err}");
+    assert!(!scene.root.join("opt").exists());
+}
