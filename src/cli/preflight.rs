@@ -23,7 +23,8 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     views::warn(global, &loaded.warnings);
     let paths = global.paths();
     let facts = Facts::gather(&paths);
-    let mut context = preflight::Context { skip: args.skip, ..preflight::Context::new(paths, facts) };
+    let mut context = preflight::Context::new(paths, facts);
+    context.skip = args.skip;
     // Half a configuration is enough for the checks: what is not known is not asked.
     let known = loaded.merged.known()?;
     context.role = known.role;

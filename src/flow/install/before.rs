@@ -132,14 +132,12 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
         return Ok(Finish::Skipped("it is installed already".into()));
     }
     let facts = Facts::gather(&work.paths);
-    let context = preflight::Context {
-        manager: Some(work.intent.manager.address.clone()),
-        network: work.intent.network.clone(),
-        role: Some(work.intent.role),
-        address: Some(work.intent.address.clone()),
-        mode: preflight::Mode::Wait,
-        ..preflight::Context::new(work.paths.clone(), facts)
-    };
+    let mut context = preflight::Context::new(work.paths.clone(), facts);
+    context.manager = Some(work.intent.manager.address.clone());
+    context.network = work.intent.network.clone();
+    context.role = Some(work.intent.role);
+    context.address = Some(work.intent.address.clone());
+    context.mode = preflight::Mode::Wait;
     let report = preflight::run(&preflight::checks(), &context).await;
     for result in report.of("warn") {
         let remedy = result.verdict.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();

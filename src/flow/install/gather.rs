@@ -58,10 +58,7 @@ pub async fn packages(work: &Install, cx: Context<'_>) -> Result<Finish, Failure
     };
     Ok(match quiet {
         Quiet::NoApt => Finish::Skipped("this machine has no apt".into()),
-        Quiet::Free { waited, holders } if holders.is_empty() => {
-            drop(waited);
-            Finish::Done(format!("apt and dpkg are free{paused}"))
-        }
+        Quiet::Free { holders, .. } if holders.is_empty() => Finish::Done(format!("apt and dpkg are free{paused}")),
         Quiet::Free { waited, holders } => {
             Finish::Done(format!("free after {}, held by {}{paused}", words::span(waited), holders.join(", then ")))
         }
