@@ -102,6 +102,10 @@ paths! {
     apt_lists_lock = "/var/lib/apt/lists/lock";
     /// The lock of apt's download cache.
     apt_archives_lock = "/var/cache/apt/archives/lock";
+    /// The `flock` that apt's daily job holds from its start to its end (apt.systemd.daily).
+    apt_daily_lock = "/var/lib/apt/daily_lock";
+    /// The lock of a run of unattended-upgrade (its name there is /var/run/unattended-upgrades.lock).
+    unattended_lock = "/run/unattended-upgrades.lock";
     /// Where apt reads further configuration from.
     apt_conf_dir = "/etc/apt/apt.conf.d";
     /// Our snippet there while the installer runs.

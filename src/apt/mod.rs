@@ -1,1 +1,116 @@
 //! The package manager: its locks, its timers, and what the installer's own apt is told.
+
+pub mod holder;
+pub mod locks;
+pub mod snippet;
+pub mod timers;
+pub mod wait;
+
+use crate::error::{Exit, Explain};
+use crate::paths::{APT_SERVICES, Paths};
+use holder::Holder;
+use locks::Obstacle;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What can go wrong while the package manager is waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The deadline passed and somebody still held it.
+    #[error("the package manager is still busy after {}: {}", spoken(*waited), obstacle.with(holder))]
+    Busy {
+        /// What is in the way.
+        obstacle: Obstacle,
+        /// Who, as far as it can be known.
+        holder: Holder,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A lock file is there, and it cannot be found out whether somebody holds it.
+    #[error("cannot tell whether {} is held", path.display())]
+    Unreadable {
+        /// The lock file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Explain for Error {
+    fn reason(&self) -> &'static str {
+        match self {
+            Error::Busy { .. } => "apt.busy",
+            Error::Unreadable { .. } => "apt.lock-unreadable",
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Error::Busy { holder, .. } => match (&holder.unit, holder.pid) {
+                (Some(unit), _) if APT_SERVICES.contains(&unit.as_str()) => format!(
+                    "give it more time, or end it with `systemctl stop {unit}`; `journalctl -u {unit}` shows what it does"
+                ),
+                (_, Some(pid)) => format!("`ps -fp {pid}` shows what it is; let it finish or end it, then run again"),
+                (_, None) => "`lslocks` as root shows who holds it; let it finish or end it, then run again".into(),
+            },
+            Error::Unreadable { .. } => "run as root, with /proc mounted".into(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Busy { .. } => Exit::PackageManager,
+            Error::Unreadable { .. } => Exit::Unexpected,
+        }
+    }
+}
+
+/// A span as a person says it: `0.3 s`, `12.3 s`, `5 min 2 s`.
+pub fn spoken(span: Duration) -> String {
+    let whole = span.as_secs();
+    if whole < 60 {
+        return format!("{}.{} s", whole, span.subsec_millis() / 100);
+    }
+    match whole % 60 {
+        0 => format!("{} min", whole / 60),
+        seconds => format!("{} min {seconds} s", whole / 60),
+    }
+}
+
+/// True if this machine has apt or dpkg at all.
+pub fn present(paths: &Paths) -> bool {
+    paths.at("/var/lib/dpkg").is_dir() || paths.at("/var/lib/apt").is_dir() || paths.at("/usr/bin/apt-get").exists()
+}
+
+/// What a child that may call apt is given in its environment: no question may be asked (debconf(7)),
+/// and needrestart only lists what it would restart (needrestart(1), `-r l`).
+pub fn environment() -> [(&'static str, &'static str); 2] {
+    [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "l")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_in_words() {
+        let said: Vec<String> =
+            [0, 349, 12_340, 60_000, 302_900].map(|millis| spoken(Duration::from_millis(millis))).into();
+        assert_eq!(said, ["0.0 s", "0.3 s", "12.3 s", "1 min", "5 min 2 s"]);
+    }
+
+    #[test]
+    fn the_remedy_names_the_unit_the_pid_or_the_tool_that_finds_them() {
+        let busy = |unit: Option<&str>, pid| Error::Busy {
+            obstacle: Obstacle::Lock(locks::Lock::Lists),
+            holder: Holder { pid, command: Some("apt-get".into()), unit: unit.map(str::to_owned) },
+            waited: Duration::from_secs(300),
+        };
+        insta::assert_snapshot!(busy(Some("apt-daily.service"), Some(812)), @"the package manager is still busy after 5 min: /var/lib/apt/lists/lock (apt's package lists) is held by apt-daily.service, pid 812, apt-get");
+        insta::assert_snapshot!(busy(Some("apt-daily.service"), Some(812)).help(), @"give it more time, or end it with `systemctl stop apt-daily.service`; `journalctl -u apt-daily.service` shows what it does");
+        insta::assert_snapshot!(busy(Some("session-3.scope"), Some(812)).help(), @"`ps -fp 812` shows what it is; let it finish or end it, then run again");
+        insta::assert_snapshot!(busy(None, None).help(), @"`lslocks` as root shows who holds it; let it finish or end it, then run again");
+    }
+}

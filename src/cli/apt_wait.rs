@@ -1,13 +1,76 @@
-//! `kasm-bootstrap apt-wait`.
+//! `kasm-bootstrap apt-wait`: takes the place of a script that polls `fuser`.
 
-use super::{Global, answer::Answer};
+use super::{Global, answer::Answer, duration::parse_duration};
+use crate::apt;
+use crate::apt::wait::{Quiet, until_quiet};
+use crate::deadline::Deadline;
 use crate::error::Failure;
+use crate::observe::{Observer, Wait};
+use serde_json::json;
+use std::io::{self, Write};
+use std::time::Duration;
 
 /// The command's flags.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// How long it may take, such as 30s, 5m or 1h30m; then the exit code is 14
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration)]
+    timeout: Duration,
+}
 
 /// Runs the command.
-pub async fn run(_global: &Global, _args: Args) -> Result<Answer, Failure> {
-    unimplemented!()
+pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
+    let teller = Teller { quiet: global.quiet, notes: global.verbose > 0 };
+    let quiet = until_quiet(&global.paths(), Deadline::after(args.timeout), &teller).await?;
+    Ok(match quiet {
+        Quiet::NoApt => Answer::new(
+            "this machine has no apt: nothing to wait for",
+            json!({ "quiet": true, "apt": false, "waited_ms": 0, "holders": [] }),
+        ),
+        Quiet::Free { waited, holders } => {
+            let text = match holders.is_empty() {
+                true => "the package manager is free".to_owned(),
+                false => {
+                    let (waited, holders) = (apt::spoken(waited), holders.join("; then "));
+                    format!("the package manager is free (waited {waited} for {holders})")
+                }
+            };
+            let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            Answer::new(text, json!({ "quiet": true, "apt": true, "waited_ms": waited, "holders": holders }))
+        }
+    })
+}
+
+/// Tells on standard error who is waited for, one plain line each time that changes.
+struct Teller {
+    quiet: bool,
+    notes: bool,
+}
+
+impl Teller {
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            // Where standard error is closed there is nobody to tell.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+}
+
+impl Observer for Teller {
+    fn waiting(&self, wait: &Wait) {
+        match &wait.holder {
+            Some(holder) => self.say(&format!("waiting for {}: {holder}", wait.what)),
+            None => self.say(&format!("waiting for {}", wait.what)),
+        }
+    }
+
+    fn note(&self, text: &str) {
+        if self.notes {
+            self.say(text);
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
 }

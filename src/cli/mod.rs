@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod apt_wait;
 pub mod config;
+pub mod duration;
 pub mod install;
 pub mod kasm_flags;
 pub mod plan;

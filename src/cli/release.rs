@@ -1,13 +1,282 @@
-//! `kasm-bootstrap release`.
+//! `kasm-bootstrap release`: fetch, verify, unpack, digest, list.
 
 use super::{Global, answer::Answer};
-use crate::error::Failure;
+use crate::config::intent::Source;
+use crate::deadline::Deadline;
+use crate::error::{Exit, Failure};
+use crate::net;
+use crate::observe::{Observer, Silent, Wait};
+use crate::release::{self, Cache, Digest, Limits, Request, Tarball, Verified, Wanted};
+use clap::Subcommand;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// The command's flags.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Download a release, verify it, and print where it is
+    Fetch(Fetch),
+    /// Check the SHA-256 of a file
+    Verify(Verify),
+    /// Verify a release and unpack it to DIR/kasm_release
+    Unpack(Unpack),
+    /// Print the SHA-256 of a release, and the configuration that pins it
+    Digest(DigestArgs),
+    /// What the cache holds
+    List,
+}
+
+#[derive(Debug, clap::Args)]
+struct Fetch {
+    /// The SHA-256 it must have; the word sidecar trusts the .sha256sum beside it instead
+    #[arg(long, value_name = "HEX|sidecar", value_parser = wanted)]
+    sha256: Wanted,
+    /// Put the verified file here instead of into the cache
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Mirrors in the order they are tried: https, http or file URLs, or paths
+    #[arg(required = true, value_name = "URL")]
+    urls: Vec<String>,
+    #[command(flatten)]
+    network: Network,
+}
+
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// The SHA-256 it must have
+    #[arg(long, value_name = "HEX", value_parser = digest)]
+    sha256: Digest,
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Unpack {
+    /// The SHA-256 it must have
+    #[arg(long, value_name = "HEX", value_parser = digest)]
+    sha256: Digest,
+    /// The tarball
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Where kasm_release is to appear
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct DigestArgs {
+    /// An https, http or file URL, or a path
+    #[arg(value_name = "URL|FILE")]
+    source: String,
+    #[command(flatten)]
+    network: Network,
+}
+
+#[derive(Debug, clap::Args)]
+struct Network {
+    /// Trust this certificate authority, or this self-signed certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Vec<PathBuf>,
+    /// Trust exactly this certificate or public key: sha256:HEX, or base64
+    #[arg(long, value_name = "PIN")]
+    tls_pin: Option<net::Pin>,
+    /// Do not verify certificates at all
+    #[arg(long)]
+    insecure: bool,
+    /// Give up after this long: 90s, 30m, 2h
+    #[arg(long, visible_alias = "timeout", value_name = "SPAN", default_value = "30m", value_parser = span)]
+    deadline: Duration,
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    text.parse().map_err(|error: release::Error| error.to_string())
+}
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    match text {
+        "sidecar" => Ok(Wanted::Sidecar),
+        text => digest(text).map(Wanted::Pinned),
+    }
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text.parse().map_err(|_| "a time span looks like 90s, 30m or 2h".to_owned())?;
+    Duration::try_from(span).map_err(|_| "a time span cannot be negative".to_owned())
+}
 
 /// Runs the command.
-pub async fn run(_global: &Global, _args: Args) -> Result<Answer, Failure> {
-    unimplemented!()
+pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
+    let teller = Teller { quiet: global.quiet, verbose: global.verbose > 0 };
+    match args.command {
+        Command::Fetch(args) => fetch(global, args, &teller).await,
+        Command::Verify(args) => {
+            let found = read(args.file, args.sha256).await?;
+            Ok(tarball_answer(&found, format!("{}: OK", found.path().display())))
+        }
+        Command::Unpack(args) => unpack(args, teller).await,
+        Command::Digest(args) => print_digest(global, args, &teller).await,
+        Command::List => list(global),
+    }
+}
+
+async fn fetch(global: &Global, args: Fetch, teller: &Teller) -> Result<Answer, Failure> {
+    let paths = global.paths();
+    let client = args.network.client(global, teller)?;
+    let deadline = Deadline::after(args.network.deadline);
+    let request = Request::new(args.urls.iter().map(|url| source(url)).collect(), args.sha256);
+    let kept = Cache::new(&paths);
+    let Some(output) = args.output else {
+        let found = release::fetch(&request, &client, &kept, deadline, teller).await?;
+        return Ok(tarball_answer(&found, found.path().display().to_string()));
+    };
+    let place = Cache::at_file(&output);
+    let at_hand = match args.sha256 {
+        Wanted::Pinned(digest) => kept.lookup(&digest, &Silent).await,
+        Wanted::Sidecar => None,
+    };
+    let found = match at_hand {
+        Some(found) => found,
+        None => release::fetch(&request, &client, &place, deadline, teller).await?,
+    };
+    if found.path() != output {
+        found.copy_to(&output)?;
+    }
+    let mut answer = tarball_answer(&found, output.display().to_string());
+    answer.json["path"] = json!(output);
+    Ok(answer)
+}
+
+async fn unpack(args: Unpack, teller: Teller) -> Result<Answer, Failure> {
+    let tarball = read(args.file, args.sha256).await?;
+    let sha256 = tarball.digest().to_string();
+    let observer: Arc<dyn Observer> = Arc::new(teller);
+    let directory = args.directory;
+    let work = blocking(move || release::unpack(&tarball, &directory, &Limits::default(), observer.as_ref())).await?;
+    let json = json!({
+        "path": work.root, "sha256": sha256, "files": work.files, "links": work.links, "bytes": work.bytes,
+    });
+    Ok(Answer::new(work.root.display().to_string(), json))
+}
+
+async fn print_digest(global: &Global, args: DigestArgs, teller: &Teller) -> Result<Answer, Failure> {
+    let client = args.network.client(global, teller)?;
+    let deadline = Deadline::after(args.network.deadline);
+    let place = source(&args.source);
+    let (found, bytes) = match place.clone() {
+        Source::File(path) => blocking(move || release::measure_file(&path)).await?,
+        url => release::measure(&url, &client, deadline, teller).await?,
+    };
+    let url = match &place {
+        Source::File(path) => {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            reqwest::Url::from_file_path(&absolute).map_or_else(|()| path.display().to_string(), String::from)
+        }
+        Source::Url(url) => net::redact(url),
+    };
+    if matches!(&place, Source::Url(given) if *given != url) {
+        teller.say("note: credentials and query are left out of the URL below");
+    }
+    teller.say("note: this trusts what was there just now; pin it, and compare it with what Kasm publishes");
+    let text = format!("{found}\n\n[release]\nurls = [{}]\nsha256 = \"{found}\"", toml::Value::String(url.clone()));
+    Ok(Answer::new(text, json!({ "sha256": found.to_string(), "bytes": bytes, "url": url })))
+}
+
+fn list(global: &Global) -> Result<Answer, Failure> {
+    let kept = Cache::new(&global.paths()).list()?;
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let lines: Vec<String> = kept
+        .iter()
+        .map(|kept| {
+            let state = if kept.partial { "partial" } else { "whole" };
+            format!("{}  {:>12} bytes  {state:<7}  {}", kept.digest, kept.length, kept.path.display())
+        })
+        .collect();
+    let json = kept.iter().map(|kept| {
+        json!({
+            "sha256": kept.digest.to_string(), "path": kept.path, "bytes": kept.length,
+            "modified": seconds(kept.modified), "partial": kept.partial,
+        })
+    });
+    let text = if lines.is_empty() { "the cache is empty".to_owned() } else { lines.join("\n") };
+    Ok(Answer::new(text, json.collect()))
+}
+
+fn tarball_answer(tarball: &Verified<Tarball>, text: String) -> Answer {
+    let json = json!({ "path": tarball.path(), "sha256": tarball.digest().to_string(), "bytes": tarball.length() });
+    Answer::new(text, json)
+}
+
+fn source(text: &str) -> Source {
+    if text.contains("://") { Source::Url(text.to_owned()) } else { Source::File(Path::new(text).to_owned()) }
+}
+
+async fn read(path: PathBuf, wanted: Digest) -> Result<Verified<Tarball>, Failure> {
+    blocking(move || Verified::read(&path, wanted)).await
+}
+
+async fn blocking<T, F>(work: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, release::Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Failure::from),
+        Err(error) => {
+            let help = "report this, with the output of the same command and -v";
+            Err(Failure::new(Exit::Unexpected, "release.thread", error.to_string(), help))
+        }
+    }
+}
+
+impl Network {
+    fn client(&self, global: &Global, teller: &Teller) -> Result<reqwest::Client, Failure> {
+        if self.insecure && self.tls_pin.is_none() {
+            teller.say(
+                "warning: --insecure: anybody on the way can see and change what is downloaded; \
+                 only a pinned SHA-256 protects the release",
+            );
+        }
+        let options = net::Options { ca_certs: self.ca_cert.clone(), pin: self.tls_pin, insecure: self.insecure };
+        Ok(net::client(&global.paths(), &options)?)
+    }
+}
+
+/// Tells on standard error.
+struct Teller {
+    quiet: bool,
+    verbose: bool,
+}
+
+impl Teller {
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+impl Observer for Teller {
+    fn waiting(&self, wait: &Wait) {
+        let holder = wait.holder.as_deref().map(|holder| format!(" ({holder})")).unwrap_or_default();
+        self.say(&format!("waiting for {}{holder}", wait.what));
+    }
+
+    fn note(&self, text: &str) {
+        if self.verbose {
+            self.say(text);
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
 }

@@ -1,1 +1,3 @@
-//! The order of things.
+//! The order of things: what a command does, step by step.
+
+pub mod run;

@@ -1,1 +1,16 @@
 //! Kasm's conventions: command lines, what a release can do, where things lie, its HTTP API.
+
+pub mod classify;
+pub mod command_line;
+pub mod docker;
+pub mod error;
+pub mod layout;
+pub mod manager;
+mod output;
+pub mod receipt;
+pub mod run;
+pub mod script;
+pub mod session;
+pub mod yaml;
+
+pub use error::Error;

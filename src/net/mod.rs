@@ -1,20 +1,35 @@
 //! The HTTP client of the house: one crypto provider, system roots and the operator's own, names that
 //! resolve without the C library, proxies from the environment.
 
+pub mod describe;
+pub mod names;
+pub mod pin;
+pub mod retry;
 pub mod tls;
+
+pub use describe::{describe, redact};
+pub use names::{ResolveError, resolve};
+pub use pin::Pin;
 
 use crate::error::{Exit, Explain};
 use crate::paths::Paths;
+use reqwest::redirect::{Action, Attempt, Policy};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How long a connection may take to stand: name, TCP and TLS together.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many redirects are followed.
+pub const MAX_REDIRECTS: usize = 5;
 
 /// How connections are trusted and named.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Further certificate authorities, PEM files.
+    /// Further certificate authorities, PEM files. A server's own (self-signed) certificate may be among
+    /// them: it is then trusted itself.
     pub ca_certs: Vec<PathBuf>,
     /// Accept exactly the certificate or public key with this SHA-256, whoever issued it.
-    pub pin: Option<tls::Pin>,
+    pub pin: Option<Pin>,
     /// Do not verify certificates at all.
     pub insecure: bool,
 }
@@ -56,15 +71,43 @@ impl Explain for Error {
     }
 }
 
-/// Builds the client. It follows at most 5 redirects, never from https to http, has no total timeout,
-/// a connect timeout of 10 s, and asks for no content encoding.
-pub fn client(_paths: &Paths, options: &Options) -> Result<reqwest::Client, Error> {
+/// A redirect that is not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectRefused {
+    /// From TLS to no TLS.
+    #[error("it redirects from https to unprotected {to}, which is refused")]
+    Downgrade {
+        /// Where to, without credentials and query.
+        to: String,
+    },
+    /// Too many.
+    #[error("it redirects more than {MAX_REDIRECTS} times")]
+    TooMany,
+}
+
+/// Builds the client. It follows at most [`MAX_REDIRECTS`] redirects, never from https to http, has no
+/// total timeout, a connect timeout of [`CONNECT_TIMEOUT`], and asks for no content encoding. Proxies
+/// are those of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+pub fn client(paths: &Paths, options: &Options) -> Result<reqwest::Client, Error> {
     let tls = tls::client_config(options)?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .connect_timeout(Duration::from_secs(10))
-        .redirect(reqwest::redirect::Policy::limited(5))
+        .dns_resolver(names::Names::new(paths))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(Policy::custom(redirect))
         .user_agent(concat!("kasm-bootstrap/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(Error::Client)
+}
+
+fn redirect(attempt: Attempt) -> Action {
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error(RedirectRefused::TooMany);
+    }
+    let secure_before = attempt.previous().iter().any(|url| url.scheme() == "https");
+    if secure_before && attempt.url().scheme() != "https" {
+        let to = redact(attempt.url().as_str());
+        return attempt.error(RedirectRefused::Downgrade { to });
+    }
+    attempt.follow()
 }

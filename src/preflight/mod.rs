@@ -1,1 +1,146 @@
 //! Questions asked before anything is touched, each with a remedy.
+//!
+//! A [`Check`] is a name and a function. All of them run, those that wait at the same time, before the
+//! first failure ends the run: an operator hears of everything that is wrong at once.
+
+mod disk;
+mod host;
+mod manager;
+mod report;
+
+pub use report::{CheckResult, Report, Verdict};
+
+use crate::config::intent::{AddressChoice, HostPort, Role};
+use crate::deadline::Deadline;
+use crate::error::{Exit, Failure};
+use crate::kasm::manager::{Look, Manager};
+use crate::machine::facts::Facts;
+use crate::net;
+use crate::paths::Paths;
+use futures_util::future::{BoxFuture, join_all};
+use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
+
+/// No check may take longer; one that does is itself broken.
+const CHECK_TIME: Duration = Duration::from_secs(10);
+/// What all questions to the manager may take together: less, so that they can still say what they saw.
+const LOOK_TIME: Duration = Duration::from_secs(9);
+
+/// One question.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// Its name: stable, lower case, words joined by dashes. Checks are skipped by it.
+    pub name: &'static str,
+    /// What it asks, in one line.
+    pub about: &'static str,
+    /// Asks. Changes nothing on the machine and sends no secret.
+    pub run: for<'a> fn(&'a Context) -> BoxFuture<'a, Verdict>,
+}
+
+/// What becomes of a manager that does not answer yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It fails the check: the operator wants to know now.
+    #[default]
+    Refuse,
+    /// It is a warning where waiting may mend it: a later step waits for the manager.
+    Wait,
+}
+
+/// What the checks look at.
+#[derive(Debug)]
+pub struct Context {
+    /// Every path.
+    pub paths: Paths,
+    /// The machine.
+    pub facts: Facts,
+    /// The manager; without one its checks are skipped.
+    pub manager: Option<HostPort>,
+    /// How the manager is trusted and named.
+    pub network: net::Options,
+    /// The node's role, where it is known.
+    pub role: Option<Role>,
+    /// How this node's own address is to be found; without it the check is skipped.
+    pub address: Option<AddressChoice>,
+    /// The size of the release's tarball, bytes, where it is known.
+    pub release_bytes: Option<u64>,
+    /// What becomes of a manager that does not answer yet.
+    pub mode: Mode,
+    /// Names of checks to leave out.
+    pub skip: Vec<String>,
+    look: OnceCell<Look>,
+}
+
+impl Context {
+    /// A context that knows the machine and nothing else; the rest is set field by field.
+    pub fn new(paths: Paths, facts: Facts) -> Context {
+        Context {
+            paths,
+            facts,
+            manager: None,
+            network: net::Options::default(),
+            role: None,
+            address: None,
+            release_bytes: None,
+            mode: Mode::default(),
+            skip: Vec::new(),
+            look: OnceCell::new(),
+        }
+    }
+
+    /// Looks at the manager, once for all the checks that ask about it.
+    async fn look(&self, address: &HostPort) -> &Look {
+        let manager = Manager::new(&self.paths, address, &self.network);
+        self.look.get_or_init(|| async move { manager.look(Deadline::after(LOOK_TIME)).await }).await
+    }
+}
+
+/// Every check, in the order they are shown.
+pub fn checks() -> Vec<Check> {
+    vec![
+        Check { name: "root", about: "we run as root", run: host::root },
+        Check { name: "os", about: "Kasm supports this distribution", run: host::os },
+        Check { name: "architecture", about: "Kasm is built for this processor", run: host::architecture },
+        Check { name: "installer-tools", about: "the programs install.sh calls are there", run: host::tools },
+        Check { name: "kasm-present", about: "which version of Kasm is here already", run: host::kasm_present },
+        Check { name: "disk-state", about: "there is room for the release", run: disk::state },
+        Check { name: "disk-kasm", about: "there is room for Kasm itself", run: disk::kasm },
+        Check { name: "exec-allowed", about: "the release can run where it is unpacked", run: disk::exec_allowed },
+        Check { name: "manager-name", about: "the manager's name resolves", run: manager::name },
+        Check { name: "manager-tcp", about: "the manager takes connections", run: manager::tcp },
+        Check { name: "manager-tls", about: "the manager's certificate is believed", run: manager::tls },
+        Check { name: "manager-health", about: "the manager calls itself healthy", run: manager::health },
+        Check { name: "address", about: "this node's own address", run: manager::address },
+    ]
+}
+
+/// Refuses names that no check has: a check that was to be skipped and is not would be a surprise.
+pub fn known(names: &[String]) -> Result<(), Failure> {
+    let all: Vec<&str> = checks().iter().map(|check| check.name).collect();
+    match names.iter().find(|name| !all.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Failure::new(
+            Exit::Usage,
+            "preflight.unknown-check",
+            format!("there is no check named {name}"),
+            format!("the checks are: {}", all.join(", ")),
+        )),
+    }
+}
+
+/// Runs all of them, at the same time, each for at most 10 s.
+pub async fn run(checks: &[Check], context: &Context) -> Report {
+    let results = join_all(checks.iter().map(|check| async move {
+        let started = Instant::now();
+        let verdict = if context.skip.iter().any(|name| name == check.name) {
+            Verdict::Skipped("as asked".into())
+        } else {
+            match tokio::time::timeout(CHECK_TIME, (check.run)(context)).await {
+                Ok(verdict) => verdict,
+                Err(_) => Verdict::Broken { detail: format!("no answer within {} s", CHECK_TIME.as_secs()) },
+            }
+        };
+        CheckResult { name: check.name, verdict, took: started.elapsed() }
+    }));
+    Report { results: results.await }
+}

@@ -1,1 +1,31 @@
 //! A kasm_release tarball: downloaded, verified, unpacked, kept.
+//!
+//! ```text
+//! Request ── fetch ──> Verified<Tarball> ── unpack ──> DIR/kasm_release
+//!              │
+//!              └─ cache, partial file, mirrors, retries
+//! ```
+//!
+//! No byte of a release reaches a parser before all its bytes were hashed: [`unpack()`] takes only a
+//! [`Verified`] tarball, and only hashing makes one.
+
+pub mod cache;
+pub mod digest;
+pub mod error;
+pub mod fetch;
+pub mod unpack;
+pub mod verified;
+
+mod attempt;
+mod entry;
+mod mirror;
+mod sidecar;
+mod spool;
+mod tree;
+
+pub use cache::Cache;
+pub use digest::Digest;
+pub use error::{Error, Refusal};
+pub use fetch::{Request, Wanted, fetch, measure};
+pub use unpack::{Limits, Unpacked, unpack};
+pub use verified::{Tarball, Verified, measure_file};

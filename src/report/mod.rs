@@ -1,1 +1,9 @@
-//! The views of the journal.
+//! The views of the journal: what a person, a terminal, journald and a program see of a run.
+
+pub mod journald;
+pub mod lines;
+pub mod status;
+pub mod terminal;
+pub mod words;
+
+pub use status::Status;

@@ -1,5 +1,8 @@
 //! What `kasm-bootstrap` talks to, imitated: for its tests and its demonstration. Every server listens
 //! on loopback (or a unix socket) only and ends when it is dropped.
 
+pub mod docker;
 pub mod http;
+pub mod manager;
+pub mod release;
 pub mod tls;

@@ -1,0 +1,104 @@
+use super::*;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+fn scratch() -> (tempfile::TempDir, Paths) {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = Paths::below(directory.path());
+    for lock in Lock::ALL {
+        let path = lock.path(&paths);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    (directory, paths)
+}
+
+#[test]
+fn a_file_that_is_merely_open_is_not_locked() {
+    let (_directory, paths) = scratch();
+    let _open: Vec<File> = Lock::ALL.map(|lock| File::options().write(true).open(lock.path(&paths)).unwrap()).into();
+    assert_eq!(look(&paths).unwrap(), None);
+}
+
+#[test]
+fn nothing_is_made_where_there_is_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(look(&Paths::below(directory.path())).unwrap(), None);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn every_lock_is_seen_on_an_open_file_description_and_its_holder_found() {
+    for lock in [Lock::Frontend, Lock::Dpkg, Lock::Lists, Lock::Archives, Lock::Unattended] {
+        let (_directory, paths) = scratch();
+        let file = File::options().write(true).open(lock.path(&paths)).unwrap();
+        let wanted = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).unwrap();
+        let held = look(&paths).unwrap().expect("the lock is held");
+        assert_eq!((held.obstacle, held.pid, held.kind), (Obstacle::Lock(lock), None, Kind::Ofd));
+        assert_eq!(held.holder(&paths).pid, Some(std::process::id()));
+        // Who may not open it finds the same in the kernel's list.
+        assert_eq!(listed(&lock.path(&paths), |kind| kind != Kind::Flock).unwrap(), Some((None, Kind::Ofd)));
+        drop(file);
+        assert_eq!(look(&paths).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_flock_counts_on_the_daily_jobs_file_and_nowhere_else() {
+    let (_directory, paths) = scratch();
+    #[expect(deprecated, reason = "the owning form takes the file away, which must stay open here")]
+    let lock = |file: &File| {
+        use std::os::fd::AsRawFd;
+        nix::fcntl::flock(file.as_raw_fd(), nix::fcntl::FlockArg::LockExclusiveNonblock).unwrap();
+    };
+    let dpkg = File::open(Lock::Frontend.path(&paths)).unwrap();
+    lock(&dpkg);
+    assert_eq!(look(&paths).unwrap(), None, "dpkg itself does not see a flock there either");
+    let daily = File::open(Lock::Daily.path(&paths)).unwrap();
+    lock(&daily);
+    let held = look(&paths).unwrap().expect("the daily job runs");
+    assert_eq!(held.obstacle, Obstacle::Lock(Lock::Daily));
+    assert_eq!(held.holder(&paths).pid, Some(std::process::id()));
+}
+
+#[test]
+fn a_link_in_a_locks_place_is_an_error_and_not_followed() {
+    let (_directory, paths) = scratch();
+    let path = Lock::Dpkg.path(&paths);
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+    let error = look(&paths).unwrap_err();
+    assert!(error.to_string().ends_with("/var/lib/dpkg/lock is held"), "{error}");
+}
+
+#[test]
+fn a_service_runs_only_while_a_process_of_apts_is_in_its_control_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let group = directory.path().join("system.slice/apt-daily.service");
+    fs::create_dir_all(&group).unwrap();
+    let program = directory.path().join("apt-helper");
+    // By a child, so that no other test's fork can hold the file open for writing when it is executed.
+    assert!(Command::new("cp").arg("/bin/cat").arg(&program).status().unwrap().success());
+    let mut helper = Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // What comes back proves that it is itself by now: until then it still bears this test's name.
+    helper.stdin.as_mut().unwrap().write_all(b".").unwrap();
+    helper.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    // A daemon that was left behind in the group, and one that is gone.
+    fs::write(group.join("cgroup.procs"), format!("{}\n4194305\n", std::process::id())).unwrap();
+    assert_eq!(running(directory.path()), None);
+    fs::write(group.join("cgroup.procs"), format!("{}\n{}\n", std::process::id(), helper.id())).unwrap();
+    let held = running(directory.path()).expect("apt-helper is one of apt's");
+    assert_eq!(held.obstacle, Obstacle::Run("apt-daily.service"));
+    let holder = held.holder(&Paths::default());
+    assert_eq!((holder.pid, holder.command.as_deref()), (Some(helper.id()), Some("apt-helper")));
+    drop(helper.stdin.take());
+    helper.wait().unwrap();
+    assert_eq!(running(directory.path()), None);
+}

@@ -1,0 +1,106 @@
+//! What every run has around its plan: the lock, the journal, the views, and an end on record.
+
+use crate::error::Failure;
+use crate::paths::Paths;
+use crate::step::event::Event;
+use crate::step::journal::Earlier;
+use crate::step::{Error, Hub, Journal, Outcome, Plan, RunLock, View, engine, journal};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::Serialize;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// What a run has brought about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// `done`, or `already` where there was nothing to do.
+    pub result: &'static str,
+    /// The run's identifier in the journal.
+    pub run: String,
+    /// In words.
+    pub detail: String,
+    /// How long it took, milliseconds.
+    pub took_ms: u64,
+}
+
+/// A run that holds the lock and knows what came before it, but has not begun.
+pub struct Ready {
+    lock: RunLock,
+    journal: Journal,
+    earlier: Option<Earlier>,
+}
+
+impl Ready {
+    /// Takes the lock and reads what earlier runs of the same plan have left.
+    pub fn take(paths: &Paths, verb: &'static str, fingerprint: &str) -> Result<Ready, Error> {
+        let lock = RunLock::take(paths, verb)?;
+        let entries = Journal::read(paths)
+            .map_err(|source| Error::State { path: paths.journal().display().to_string(), source })?;
+        let earlier = journal::earlier(&entries, verb, fingerprint);
+        Ok(Ready { lock, journal: Journal::open(paths)?, earlier })
+    }
+
+    /// Earlier runs of the same plan.
+    pub fn earlier(&self) -> Option<&Earlier> {
+        self.earlier.as_ref()
+    }
+
+    /// Runs the plan and then, however it ended, `put_back`. Both ends are on record afterwards.
+    pub async fn run<W, F: Future<Output = ()>>(
+        self,
+        plan: &Plan<W>,
+        work: &W,
+        budget: Duration,
+        views: Vec<Box<dyn View>>,
+        put_back: impl FnOnce() -> F,
+    ) -> Result<Report, Failure> {
+        let begun = Instant::now();
+        let hub = Hub::new(identifier(), self.journal, views);
+        // What an earlier run finished counts only while that run did not come to its good end: after
+        // one, the machine is asked, not the journal.
+        let earlier = self.earlier.filter(|earlier| !earlier.ended_well);
+        hub.tell(Event::RunStarted {
+            verb: plan.verb.into(),
+            fingerprint: plan.fingerprint.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            boot: boot_id(),
+            pid: std::process::id(),
+            budget_ms: millis(budget),
+            resumes: earlier.as_ref().map(|earlier| earlier.run.clone()),
+            steps: plan.steps.iter().map(|step| step.name.to_owned()).collect(),
+        })?;
+        let result = engine::execute(plan, work, &hub, earlier.as_ref(), budget).await;
+        put_back().await;
+        let ended = match &result {
+            Ok(outcome) => Event::RunEnded { exit: 0, detail: outcome.detail.clone(), failure: None },
+            Err(failure) => {
+                Event::RunEnded { exit: failure.code, detail: failure.message.clone(), failure: Some(failure.clone()) }
+            }
+        };
+        let told = hub.tell(ended);
+        let Outcome { detail, already } = result?;
+        told?;
+        drop(self.lock);
+        let result = if already { "already" } else { "done" };
+        Ok(Report { result, run: hub.run().to_owned(), detail, took_ms: millis(begun.elapsed()) })
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Eight hexadecimal digits: enough to tell one machine's runs apart, short enough to read out.
+fn identifier() -> String {
+    let mut bytes = [0; 4];
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        // Without randomness the clock tells runs apart.
+        bytes = jiff::Timestamp::now().subsec_nanosecond().to_be_bytes();
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The kernel's identifier of this boot (random(4)); empty where /proc does not say.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,128 @@
+//! The proof that an installation has come up: it is there, it is what was asked for, and its containers
+//! are up in Docker's own judgement.
+
+use super::error::Error;
+use crate::config::intent::{Intent, Role};
+use crate::deadline::Deadline;
+use crate::kasm::docker::{self, Container};
+use crate::kasm::layout::Installed;
+use crate::observe::{Observer, Wait};
+use crate::paths::Paths;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Docker tells of changes only through an endless answer that can break; asking anew each second is
+/// cheaper than both ways together.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What was proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The version installed, where the layout tells it.
+    pub version: Option<String>,
+    /// Where, below the root.
+    pub dir: PathBuf,
+    /// The containers that are up, in Docker's words; empty if they were not to be started.
+    pub containers: Vec<(String, String)>,
+    /// True if the containers were left out because `--no-start` was asked for.
+    pub not_started: bool,
+}
+
+/// Proves the node, or says what is missing. What is wrong on the disk is told at once; containers get
+/// until the deadline to come up. `address` is this node's own, as resolved.
+pub async fn prove(
+    paths: &Paths,
+    intent: &Intent,
+    address: &str,
+    deadline: Deadline,
+    observer: &dyn Observer,
+) -> Result<Proof, Error> {
+    let installed = Installed::read(paths).ok_or_else(|| Error::NotInstalled {
+        current: "/opt/kasm/current".into(),
+        why: match std::fs::symlink_metadata(paths.kasm_current()) {
+            Ok(_) => "leads nowhere",
+            Err(_) => "is not there",
+        },
+    })?;
+    if let (Some(found), Some(wanted)) = (&installed.version, &intent.release.version)
+        && !installed.is_version(wanted)
+    {
+        return Err(Error::OtherVersion { found: found.clone(), wanted: wanted.clone() });
+    }
+    let differences = installed.differences(paths, intent, address).map_err(Error::Configuration)?;
+    if !differences.is_empty() {
+        return Err(Error::OtherConfiguration { differences });
+    }
+    let not_started = is_not_started(intent);
+    let containers = match not_started {
+        true => Vec::new(),
+        false => containers_up(paths, &installed, intent.role, deadline, observer).await?,
+    };
+    Ok(Proof { version: installed.version, dir: installed.dir, containers, not_started })
+}
+
+/// True if the installer was told not to start anything.
+fn is_not_started(intent: &Intent) -> bool {
+    let installer = &intent.installer;
+    installer.flags.iter().any(|flag| flag == "no-start")
+        || installer.extra.iter().any(|extra| extra == "--no-start" || extra == "-D")
+}
+
+async fn containers_up(
+    paths: &Paths,
+    installed: &Installed,
+    role: Role,
+    deadline: Deadline,
+    observer: &dyn Observer,
+) -> Result<Vec<(String, String)>, Error> {
+    let expected = installed.containers(role);
+    let socket = paths.docker_socket();
+    let mut told = None;
+    loop {
+        let asked = docker::containers(&socket);
+        let answer = match tokio::time::timeout_at(deadline.instant().into(), asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(docker::Error::Unreachable { path: socket.clone(), why: "no answer in time".into() }),
+        };
+        let (trouble, wait) = match answer {
+            Ok(list) => {
+                let troubles = troubles(&expected, &list);
+                let Some((first, words)) = troubles.first() else { return Ok(up(&expected, &list)) };
+                let wait = Wait { what: format!("container {first}"), holder: Some(words.clone()), deadline };
+                let first = (*first).to_owned();
+                let troubles = troubles.iter().map(|(name, words)| format!("{name} {words}")).collect();
+                (Error::Containers { troubles, first }, wait)
+            }
+            Err(error) => {
+                let wait = Wait { what: "Docker".into(), holder: Some(error.to_string()), deadline };
+                (Error::Docker(error), wait)
+            }
+        };
+        if deadline.is_over() {
+            return Err(trouble);
+        }
+        if told.as_ref() != Some(&wait) {
+            observer.waiting(&wait);
+            told = Some(wait);
+        }
+        tokio::time::sleep(ASK_AGAIN.min(deadline.remaining())).await;
+    }
+}
+
+fn named<'a>(list: &'a [Container], name: &str) -> Option<&'a Container> {
+    list.iter().find(|container| container.names.iter().any(|one| one == name))
+}
+
+fn troubles<'a>(expected: &[&'a str], list: &[Container]) -> Vec<(&'a str, String)> {
+    let trouble = |name: &'a str| match named(list, name) {
+        None => Some((name, "is not there".to_owned())),
+        Some(container) if container.is_up() => None,
+        Some(container) => Some((name, format!("is {}", container.describe()))),
+    };
+    expected.iter().filter_map(|name| trouble(name)).collect()
+}
+
+fn up(expected: &[&str], list: &[Container]) -> Vec<(String, String)> {
+    let words = |name: &str| named(list, name).map(Container::describe).unwrap_or_default();
+    expected.iter().map(|name| ((*name).to_owned(), words(name))).collect()
+}

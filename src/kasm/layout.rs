@@ -1,0 +1,310 @@
+//! What is installed below `/opt/kasm`, and whether it is what was asked for (docs/kasm-facts.md, 4).
+
+use super::error::Error;
+use super::yaml::{self, Document};
+use crate::config::intent::{Intent, Role};
+use crate::paths::Paths;
+use crate::secret::Secret;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The configuration files of a connection proxy: the directory below `conf/app` from 1.17 on, the
+/// file's name, the container that reads it.
+const PROXY_FILES: [(&str, &str, &str); 3] = [
+    ("guac", "kasmguac.app.config.yaml", "kasm_guac"),
+    ("rdp_gateway", "passthrough.app.config.yaml", "kasm_rdp_gateway"),
+    ("rdp_https_gateway", "rdp_https_gateway.app.config.yaml", "kasm_rdp_https_gateway"),
+];
+const AGENT_FILE: (&str, &str) = ("agent", "agent.app.config.yaml");
+
+/// Every container of a role.
+fn all_containers(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Agent => &["kasm_agent", "kasm_proxy"],
+        Role::Guac => &["kasm_guac", "kasm_rdp_gateway", "kasm_rdp_https_gateway", "kasm_proxy"],
+    }
+}
+
+/// The Kasm that `/opt/kasm/current` points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// The name of its directory, which is its version; `None` where `current` is no link.
+    pub version: Option<String>,
+    /// Its directory, below the root.
+    pub dir: PathBuf,
+}
+
+/// What `agent.app.config.yaml` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// `agent.server_id`.
+    pub server_id: Option<String>,
+    /// `agent.public_hostname`.
+    pub public_hostname: Option<String>,
+    /// `agent.public_port`.
+    pub public_port: Option<u16>,
+    /// `agent.provider`.
+    pub provider: Option<String>,
+    /// `manager.hostnames`.
+    pub manager_hostnames: Vec<String>,
+    /// `manager.public_port`.
+    pub manager_port: Option<u16>,
+    /// `manager.token`.
+    pub token: Option<Secret>,
+}
+
+/// What one of the three files of a connection proxy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// The container that reads it.
+    pub container: &'static str,
+    /// `<component>.id`.
+    pub id: Option<String>,
+    /// `<component>.server_address`.
+    pub server_address: Option<String>,
+    /// `<component>.server_port`.
+    pub server_port: Option<u16>,
+    /// `<component>.zone`.
+    pub zone: Option<String>,
+    /// `<component>.registration_token`; gone once the component is registered.
+    pub registration_token: Option<Secret>,
+    /// `api.hostnames`.
+    pub api_hostnames: Vec<String>,
+    /// `api.port`.
+    pub api_port: Option<u16>,
+    /// `api.auth_token`, a JWT once the component is registered.
+    pub auth_token: Option<Secret>,
+    /// `api.public_jwt_cert`, PEM.
+    pub public_jwt_cert: Option<String>,
+}
+
+impl Installed {
+    /// Looks at `/opt/kasm/current`: a link (relative, or absolute and then read below the root), or a
+    /// directory. `None` if there is none, or if it leads nowhere.
+    pub fn read(paths: &Paths) -> Option<Installed> {
+        let mut place = paths.kasm_current();
+        let mut linked = false;
+        // A chain of links longer than this is a circle.
+        for _ in 0..8 {
+            let kind = fs::symlink_metadata(&place).ok()?.file_type();
+            if !kind.is_symlink() {
+                let name = place.file_name().map(|name| name.to_string_lossy().into_owned());
+                return kind.is_dir().then(|| Installed { version: name.filter(|_| linked), dir: place.clone() });
+            }
+            linked = true;
+            let target = fs::read_link(&place).ok()?;
+            let target: PathBuf = target.components().collect(); // without a slash at the end
+            place = match target.is_absolute() {
+                true => paths.at(&target),
+                false => place.parent()?.join(target),
+            };
+        }
+        None
+    }
+
+    /// True if this is the version that was asked for. A build number more or less makes no other version.
+    pub fn is_version(&self, wanted: &str) -> bool {
+        let longer = |long: &str, short: &str| {
+            long.strip_prefix(short).and_then(|rest| rest.strip_prefix('.')).is_some_and(|build| !build.contains('.'))
+        };
+        let dots = |text: &str| text.matches('.').count();
+        self.version.as_deref().is_some_and(|version| {
+            version == wanted
+                || (dots(wanted) == 2 && longer(version, wanted))
+                || (dots(version) == 2 && longer(wanted, version))
+        })
+    }
+
+    /// The containers this release starts for the role. Older releases do not have all of them: what
+    /// the installed compose file does not name is not expected.
+    pub fn containers(&self, role: Role) -> Vec<&'static str> {
+        let all = all_containers(role);
+        let compose = read_bounded(&self.dir.join("docker/docker-compose.yaml")).unwrap_or_default();
+        let compose = String::from_utf8_lossy(&compose);
+        let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let named = |name: &str| compose.split(|c| !part_of_name(c)).any(|word| word == name);
+        let expected: Vec<&str> = all.iter().copied().filter(|name| named(name)).collect();
+        if expected.is_empty() { all.to_vec() } else { expected }
+    }
+
+    /// The agent's configuration; `None` if it is in neither place.
+    pub fn agent(&self) -> Result<Option<AgentConfig>, Error> {
+        let Some((path, yaml)) = self.config(AGENT_FILE.0, AGENT_FILE.1)? else { return Ok(None) };
+        Ok(Some(AgentConfig {
+            path,
+            server_id: yaml.text("agent", "server_id"),
+            public_hostname: yaml.text("agent", "public_hostname"),
+            public_port: yaml.port("agent", "public_port"),
+            provider: yaml.text("agent", "provider"),
+            manager_hostnames: yaml.list("manager", "hostnames"),
+            manager_port: yaml.port("manager", "public_port"),
+            token: yaml.secret("manager", "token"),
+        }))
+    }
+
+    /// The connection proxy's configurations, as many of the three as are there.
+    pub fn proxies(&self) -> Result<Vec<ProxyConfig>, Error> {
+        let mut found = Vec::new();
+        for (directory, name, container) in PROXY_FILES {
+            let Some((path, yaml)) = self.config(directory, name)? else { continue };
+            // The component's section is called differently in each file; it is the one beside `api`.
+            let section = yaml
+                .sections()
+                .find(|section| *section != "api" && (yaml.has(section, "zone") || yaml.has(section, "server_address")))
+                .unwrap_or_default()
+                .to_owned();
+            found.push(ProxyConfig {
+                path,
+                container,
+                id: yaml.text(&section, "id"),
+                server_address: yaml.text(&section, "server_address"),
+                server_port: yaml.port(&section, "server_port"),
+                zone: yaml.text(&section, "zone"),
+                registration_token: yaml.secret(&section, "registration_token"),
+                api_hostnames: yaml.list("api", "hostnames"),
+                api_port: yaml.port("api", "port"),
+                auth_token: yaml.secret("api", "auth_token"),
+                public_jwt_cert: yaml.text("api", "public_jwt_cert"),
+            });
+        }
+        Ok(found)
+    }
+
+    /// How the installed configuration differs from what was asked for, one sentence's part each; empty
+    /// if it does not. `address` is this node's own, as resolved. Tokens are compared, never told.
+    pub fn differences(&self, paths: &Paths, intent: &Intent, address: &str) -> Result<Vec<String>, Error> {
+        match intent.role {
+            Role::Agent => Ok(match self.agent()? {
+                Some(config) => agent_differences(&config, paths, intent, address),
+                None => vec![format!("the agent's {} is not there", AGENT_FILE.1)],
+            }),
+            Role::Guac => {
+                let proxies = self.proxies()?;
+                let expected = self.containers(Role::Guac);
+                let mut differences = Vec::new();
+                for (_, name, container) in PROXY_FILES {
+                    if expected.contains(&container) && !proxies.iter().any(|proxy| proxy.container == container) {
+                        differences.push(format!("the connection proxy's {name} is not there"));
+                    }
+                }
+                for proxy in &proxies {
+                    differences.extend(proxy_differences(proxy, paths, intent, address));
+                }
+                Ok(differences)
+            }
+        }
+    }
+
+    /// A configuration file in the layout from 1.17 on, or in the one before.
+    fn config(&self, directory: &str, name: &str) -> Result<Option<(PathBuf, Document)>, Error> {
+        let app = self.dir.join("conf/app");
+        for path in [app.join(directory).join(name), app.join(name)] {
+            match read_bounded(&path) {
+                Ok(bytes) => {
+                    let document = Document::read(&bytes).map_err(|why| Error::NotYaml { path: path.clone(), why })?;
+                    return Ok(Some((path, document)));
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(source) => return Err(Error::Unreadable { path, source }),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Collects differences of one file.
+struct Compare<'a> {
+    file: String,
+    intent: &'a Intent,
+    differences: Vec<String>,
+}
+
+impl Compare<'_> {
+    fn new<'a>(path: &Path, paths: &Paths, intent: &'a Intent) -> Compare<'a> {
+        Compare { file: paths.shown(path).display().to_string(), intent, differences: Vec::new() }
+    }
+
+    fn text(&mut self, key: &str, found: Option<&str>, wanted: Option<&str>) {
+        let Some(wanted) = wanted else { return };
+        match found {
+            Some(found) if found.eq_ignore_ascii_case(wanted) => {}
+            Some(found) => self.differences.push(format!("{key} in {} is {found}, not {wanted}", self.file)),
+            None => self.differences.push(format!("{key} in {} is not set, it should be {wanted}", self.file)),
+        }
+    }
+
+    fn port(&mut self, key: &str, found: Option<u16>, wanted: Option<u16>) {
+        let text = |port: Option<u16>| port.map(|port| port.to_string());
+        self.text(key, text(found).as_deref(), text(wanted).as_deref());
+    }
+
+    fn manager(&mut self, key: &str, found: &[String]) {
+        let address = &self.intent.manager.address;
+        let is_it =
+            |name: &String| name.eq_ignore_ascii_case(&address.host) || name.eq_ignore_ascii_case(&address.to_string());
+        if !found.iter().any(is_it) {
+            let found = if found.is_empty() { "is empty".to_owned() } else { format!("is {}", found.join(", ")) };
+            self.differences.push(format!("{key} in {} {found}, not {}", self.file, address.host));
+        }
+    }
+}
+
+fn agent_differences(config: &AgentConfig, paths: &Paths, intent: &Intent, address: &str) -> Vec<String> {
+    let mut compare = Compare::new(&config.path, paths, intent);
+    compare.text("agent.public_hostname", config.public_hostname.as_deref(), Some(address));
+    compare.port("agent.public_port", config.public_port, intent.proxy_port);
+    compare.text("agent.server_id", config.server_id.as_deref(), intent.agent.server_id.as_deref());
+    compare.text("agent.provider", config.provider.as_deref(), intent.agent.provider.as_deref());
+    compare.manager("manager.hostnames", &config.manager_hostnames);
+    if config.token.as_ref() != Some(&intent.manager.token) {
+        let state = if config.token.is_some() { "another one" } else { "not set" };
+        compare.differences.push(format!("the manager token in {} is {state}", compare.file));
+    }
+    compare.differences
+}
+
+fn proxy_differences(config: &ProxyConfig, paths: &Paths, intent: &Intent, address: &str) -> Vec<String> {
+    let mut compare = Compare::new(&config.path, paths, intent);
+    compare.text("server_address", config.server_address.as_deref(), Some(address));
+    compare.port("server_port", config.server_port, intent.proxy_port);
+    compare.text("zone", config.zone.as_deref(), intent.guac.zone.as_deref());
+    compare.manager("api.hostnames", &config.api_hostnames);
+    match (&config.registration_token, &config.auth_token) {
+        (Some(token), _) if *token == intent.manager.token => {}
+        (Some(_), _) => {
+            compare.differences.push(format!("the registration token in {} is another one", compare.file));
+        }
+        // Registered: the registration token has been used and removed. "false" stood here after one
+        // faulty upgrade, and managers answer it with "Not enough segments".
+        (None, Some(token)) if token.expose().split('.').count() == 3 => {}
+        (None, Some(_)) => compare.differences.push(format!(
+            "api.auth_token in {} is no JWT (not enough segments), and there is no registration token",
+            compare.file
+        )),
+        (None, None) => {
+            compare.differences.push(format!("{} holds neither a registration token nor an auth token", compare.file));
+        }
+    }
+    compare.differences
+}
+
+/// A regular file of at most [`yaml::LIMIT`] bytes.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // A FIFO in this place must not hold the reader up.
+    let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(yaml::LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > yaml::LIMIT {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than any configuration file"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,368 @@
+//! The manager over HTTP: does its name resolve, does it take connections, who does its certificate say
+//! it is, and does it call itself healthy.
+
+mod error;
+
+use crate::config::intent::HostPort;
+use crate::deadline::Deadline;
+use crate::net;
+use crate::observe::{Observer, Wait};
+use crate::paths::Paths;
+pub use error::{Error, Fault};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The longest one health check may take.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// The first pause between two health checks while waiting.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// No health check's answer is longer than this; Kasm's has a dozen bytes.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// A manager and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Manager {
+    paths: Paths,
+    address: HostPort,
+    network: net::Options,
+}
+
+/// How far the certificate was believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Verified against the system's authorities, the operator's own, or a pin.
+    Verified,
+    /// Not verified, as the operator asked.
+    NotAsked,
+    /// Could not be verified; why, as a verb phrase (`is self-signed or its issuer is unknown`). The
+    /// question was asked all the same, because nothing secret is in it.
+    Distrusted(String),
+}
+
+/// A healthy manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// From the question to the whole answer, connection included.
+    pub latency: Duration,
+    /// The manager's clock, from its `Date` header.
+    pub date: Option<SystemTime>,
+    /// This machine's clock at the same moment.
+    pub received: SystemTime,
+    /// Whether its certificate was believed.
+    pub trust: Trust,
+}
+
+impl Health {
+    /// True if the certificate was verified.
+    pub fn verified(&self) -> bool {
+        self.trust == Trust::Verified
+    }
+
+    /// What to warn of, where the certificate could not be verified.
+    pub fn warning(&self) -> Option<String> {
+        match &self.trust {
+            Trust::Distrusted(why) => {
+                Some(format!("the manager's certificate {why}: pass --ca-cert or --tls-pin to verify it"))
+            }
+            Trust::Verified | Trust::NotAsked => None,
+        }
+    }
+}
+
+/// A connection that was made and closed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// Which of the manager's addresses answered first.
+    pub address: SocketAddr,
+    /// How long it took.
+    pub latency: Duration,
+}
+
+/// Every stage on the way to the manager, each judged on its own; a stage is `None` where the one before
+/// it left nothing to ask.
+#[derive(Debug)]
+pub struct Look {
+    /// Its addresses.
+    pub addresses: Result<Vec<IpAddr>, Error>,
+    /// A TCP connection to one of them.
+    pub connection: Option<Result<Reached, Error>>,
+    /// Whether its certificate is believed; `None` where no TLS came about.
+    pub trust: Option<Trust>,
+    /// The health check.
+    pub health: Option<Result<Health, Error>>,
+}
+
+impl Manager {
+    /// A manager; nothing is asked yet.
+    pub fn new(paths: &Paths, address: &HostPort, network: &net::Options) -> Manager {
+        Manager { paths: paths.clone(), address: address.clone(), network: network.clone() }
+    }
+
+    /// Its address with the port, for messages: `kasm.example.com:443`.
+    pub fn name(&self) -> String {
+        HostPort { host: self.address.host.clone(), port: Some(self.address.port_or_https()) }.to_string()
+    }
+
+    /// Its addresses; never an empty list.
+    pub async fn resolve(&self, deadline: Deadline) -> Result<Vec<IpAddr>, Error> {
+        let host = &self.address.host;
+        let looked_up = tokio::time::timeout_at(deadline.instant().into(), net::resolve(&self.paths, host)).await;
+        looked_up
+            .unwrap_or_else(|_| {
+                let asked = "the name servers in /etc/resolv.conf".into();
+                Err(net::ResolveError::NoAnswer { host: host.clone(), asked })
+            })
+            .map_err(|cause| Error::Dns { manager: self.name(), cause })
+    }
+
+    /// Connects to all the addresses at once and tells which answered first.
+    pub async fn connect(&self, addresses: &[IpAddr], deadline: Deadline) -> Result<Reached, Error> {
+        let started = Instant::now();
+        let port = self.address.port_or_https();
+        let mut attempts: FuturesUnordered<_> = addresses
+            .iter()
+            .map(|&address| async move {
+                let address = SocketAddr::new(address, port);
+                let connection = tokio::net::TcpStream::connect(address);
+                match tokio::time::timeout_at(deadline.instant().into(), connection).await {
+                    Ok(Ok(_)) => Ok(Reached { address, latency: started.elapsed() }),
+                    Ok(Err(error)) => Err(error),
+                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
+                }
+            })
+            .collect();
+        let mut failures: Vec<io::Error> = Vec::new();
+        while let Some(attempt) = attempts.next().await {
+            match attempt {
+                Ok(reached) => return Ok(reached),
+                Err(error) => failures.push(error),
+            }
+        }
+        // With several addresses the one that came furthest says most: a refusal, then silence, then no way.
+        let rank = |error: &io::Error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => 0,
+            io::ErrorKind::TimedOut => 1,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => 2,
+            _ => 3,
+        };
+        let manager = self.name();
+        match failures.into_iter().map(|error| (rank(&error), error)).min_by_key(|(rank, _)| *rank) {
+            Some((0, _)) => Err(Error::Refused { manager }),
+            Some((2, source)) => Err(Error::NoRoute { manager, source }),
+            Some((3.., source)) => Err(Error::Connect { manager, source }),
+            _ => Err(Error::Timeout { manager, after: started.elapsed() }),
+        }
+    }
+
+    /// Asks `GET /api/__healthcheck` (docs/kasm-facts.md, 6) once, within the deadline and at most 10 s.
+    ///
+    /// The certificate is verified first. Where that fails and the operator named neither an authority
+    /// nor a pin, the question is asked again without verifying, and [`Health::trust`] says why: a fresh
+    /// Kasm installation is self-signed, and nothing secret is in the question.
+    pub async fn healthcheck(&self, deadline: Deadline) -> Result<Health, Error> {
+        self.ask(deadline).await.1
+    }
+
+    /// Looks at every stage: name, connection, TLS, health.
+    pub async fn look(&self, deadline: Deadline) -> Look {
+        // A part of the time for each stage, so that a late one still gets to speak.
+        let share = deadline.remaining().mul_f32(0.4);
+        let addresses = self.resolve(deadline.within(share)).await;
+        let Ok(found) = &addresses else { return Look { addresses, connection: None, trust: None, health: None } };
+        let connection = self.connect(found, deadline.within(share)).await;
+        if connection.is_err() {
+            return Look { addresses, connection: Some(connection), trust: None, health: None };
+        }
+        let (trust, health) = self.ask(deadline).await;
+        Look { addresses, connection: Some(connection), trust, health: Some(health) }
+    }
+
+    /// Asks again and again until the manager is healthy, with growing pauses, each told to the observer.
+    /// The name is resolved anew each time. What waiting cannot mend ends it at once; at the deadline
+    /// the last real error comes back with how long it was waited.
+    pub async fn wait(&self, deadline: Deadline, observer: &dyn Observer) -> Result<Health, Error> {
+        let started = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut last: Option<Error> = None;
+        loop {
+            let asked = Instant::now();
+            match self.healthcheck(deadline).await {
+                Ok(health) => return Ok(health),
+                Err(error) if !error.heals() => return Err(error),
+                // An answer that only ran into the deadline says less than the one before it.
+                Err(_) if last.is_some() && deadline.is_over() && asked.elapsed() < ANSWER_TIME => {}
+                Err(error) => last = Some(error),
+            }
+            let holder = last.as_ref().map(ToString::to_string);
+            let pausing = jittered(pause);
+            match last {
+                Some(error) if deadline.remaining() <= pausing => {
+                    return Err(Error::GaveUp { waited: started.elapsed(), last: Box::new(error) });
+                }
+                _ => observer.waiting(&Wait { what: format!("manager {}", self.name()), holder, deadline }),
+            }
+            tokio::time::sleep(pausing).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn ask(&self, deadline: Deadline) -> (Option<Trust>, Result<Health, Error>) {
+        let deadline = deadline.within(ANSWER_TIME);
+        let started = Instant::now();
+        let named = !self.network.ca_certs.is_empty() || self.network.pin.is_some();
+        let (trust, response) = match self.request(&self.network, deadline).await {
+            Ok(response) if self.network.insecure && self.network.pin.is_none() => (Trust::NotAsked, Ok(response)),
+            Ok(response) => (Trust::Verified, Ok(response)),
+            Err(Error::Untrusted { fault, .. }) if !named && !self.network.insecure => {
+                let unverified = net::Options { insecure: true, ..net::Options::default() };
+                (Trust::Distrusted(fault.why), self.request(&unverified, deadline).await)
+            }
+            Err(error) => return (None, Err(error)),
+        };
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => return (Some(trust), Err(error)),
+        };
+        let date = response
+            .headers()
+            .get(reqwest::header::DATE)
+            .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let received = SystemTime::now();
+        let answer = match tokio::time::timeout_at(deadline.instant().into(), self.judge(response)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Silent { manager: self.name(), after: started.elapsed() }),
+        };
+        let health = answer.map(|()| Health { latency: started.elapsed(), date, received, trust: trust.clone() });
+        (Some(trust), health)
+    }
+
+    async fn request(&self, network: &net::Options, deadline: Deadline) -> Result<reqwest::Response, Error> {
+        let started = Instant::now();
+        // A client anew each time: it reads resolv.conf once, and on first boot that changes.
+        let client = net::client(&self.paths, network)?;
+        let request = client.get(format!("https://{}/api/__healthcheck", self.name())).send();
+        match tokio::time::timeout_at(deadline.instant().into(), request).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_timeout() => Err(self.silence(started.elapsed()).await),
+            Ok(Err(error)) => Err(error::classify(&self.name(), error)),
+            Err(_) => Err(self.silence(started.elapsed()).await),
+        }
+    }
+
+    /// No answer came in time: finds out, within a second, whether the connection or the answer is missing.
+    async fn silence(&self, after: Duration) -> Error {
+        let moment = Deadline::after(Duration::from_secs(1));
+        let reached = match self.resolve(moment).await {
+            Ok(addresses) => self.connect(&addresses, moment).await,
+            Err(error) => Err(error),
+        };
+        match reached {
+            Ok(_) => Error::Silent { manager: self.name(), after },
+            Err(Error::Timeout { manager, .. }) => Error::Timeout { manager, after },
+            Err(error) => error,
+        }
+    }
+
+    async fn judge(&self, mut response: reqwest::Response) -> Result<(), Error> {
+        let status = response.status();
+        if status != reqwest::StatusCode::OK {
+            return Err(Error::Status { manager: self.name(), status });
+        }
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(None) => break,
+                Ok(Some(chunk)) if body.len() + chunk.len() <= LONGEST_BODY => body.extend_from_slice(&chunk),
+                Ok(Some(_)) => {
+                    let came = format!("more than {} KiB", LONGEST_BODY / 1024);
+                    return Err(Error::Body { manager: self.name(), came });
+                }
+                Err(source) => return Err(error::classify(&self.name(), source)),
+            }
+        }
+        match came_instead(&body) {
+            None => Ok(()),
+            Some(came) => Err(Error::Body { manager: self.name(), came }),
+        }
+    }
+}
+
+/// `None` for a JSON object whose `ok` is `true`; else what it is, as a noun phrase.
+fn came_instead(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    if text.is_empty() {
+        return Some("nothing".into());
+    }
+    match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(value) => match value.get("ok") {
+            Some(serde_json::Value::Bool(true)) => None,
+            _ => Some(format!("{} instead of {{\"ok\": true}}", excerpt(text))),
+        },
+        Err(_) => {
+            let start: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
+            let page = start.starts_with('<') && (start.contains("<html") || start.contains("<!doctype html"));
+            Some(if page { "a web page instead of JSON".into() } else { format!("{} instead of JSON", excerpt(text)) })
+        }
+    }
+}
+
+fn excerpt(text: &str) -> String {
+    let short: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(60).is_some() { format!("`{short}…`") } else { format!("`{short}`") }
+}
+
+/// Between half of the span and the whole of it, so that a fleet does not knock in step.
+fn jittered(span: Duration) -> Duration {
+    // The standard library seeds every hasher from the system's randomness: enough for this.
+    let random = RandomState::new().hash_one(span) as u32;
+    span / 2 + (span / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_json_with_ok_true_is_health() {
+        let cases: [(&str, Option<&str>); 9] = [
+            (r#"{"ok": true}"#, None),
+            ("{\"ok\":true,\"more\":1}\n", None),
+            (r#"{"ok": false}"#, Some(r#"`{"ok": false}` instead of {"ok": true}"#)),
+            (r#"{"ok": "true"}"#, Some(r#"`{"ok": "true"}` instead of {"ok": true}"#)),
+            ("true", Some("`true` instead of {\"ok\": true}")),
+            ("", Some("nothing")),
+            (" \n", Some("nothing")),
+            ("<!DOCTYPE html><html>true</html>", Some("a web page instead of JSON")),
+            ("it is\ttrue", Some("`it is true` instead of JSON")),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(came_instead(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn pauses_are_spread_but_never_longer_than_meant() {
+        for _ in 0..100 {
+            let pause = jittered(LONGEST_PAUSE);
+            assert!(pause >= LONGEST_PAUSE / 2 && pause <= LONGEST_PAUSE);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn no_body_makes_the_judge_panic_or_talk_long(body in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if let Some(came) = came_instead(&body) {
+                prop_assert!(came.chars().count() < 120 && !came.contains(|c: char| c.is_control()));
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! What can be wrong between this machine and its manager, and what to do about each.
+
+use crate::error::{Exit, Explain};
+use crate::net::describe::chain;
+use crate::net::{self, tls::PinMismatch};
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+/// Why the manager did not answer as a healthy manager does. `manager` is always its address with the
+/// port, as `kasm.example.com:443`.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The HTTP client cannot be made; nothing was asked.
+    #[error("{0}")]
+    Client(#[from] net::Error),
+    /// Its name does not resolve.
+    #[error("manager {manager} cannot be found: {cause}")]
+    Dns {
+        /// The manager.
+        manager: String,
+        /// Why. Its sentence is part of this one's, so it is no further cause.
+        cause: net::ResolveError,
+    },
+    /// Nothing listens there.
+    #[error("manager {manager} refuses the connection")]
+    Refused {
+        /// The manager.
+        manager: String,
+    },
+    /// The kernel or a router knows no way there.
+    #[error("no route leads to manager {manager}")]
+    NoRoute {
+        /// The manager.
+        manager: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// This machine itself does not let the connection be made.
+    #[error("no connection to manager {manager} can be made")]
+    Connect {
+        /// The manager.
+        manager: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Not even a refusal came back.
+    #[error("manager {manager} does not answer a connection attempt ({} s)", .after.as_secs())]
+    Timeout {
+        /// The manager.
+        manager: String,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// The connection stands, but no answer comes.
+    #[error("manager {manager} takes the connection but does not answer ({} s)", .after.as_secs())]
+    Silent {
+        /// The manager.
+        manager: String,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// The connection was closed or reset before an answer came.
+    #[error("manager {manager} closes the connection without an answer")]
+    Cut {
+        /// The manager.
+        manager: String,
+    },
+    /// Something other than TLS came back.
+    #[error("{manager} does not speak TLS")]
+    NotTls {
+        /// The manager.
+        manager: String,
+    },
+    /// Both speak TLS but do not come to terms.
+    #[error("the TLS handshake with manager {manager} fails: {cause}")]
+    Handshake {
+        /// The manager.
+        manager: String,
+        /// What was seen.
+        cause: String,
+    },
+    /// The certificate does not stand the verification that was asked for.
+    #[error("the certificate of manager {manager} {}", .fault.why)]
+    Untrusted {
+        /// The manager.
+        manager: String,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// A proxy stands in the way.
+    #[error("the proxy does not let this machine through to manager {manager}: {cause}")]
+    Proxy {
+        /// The manager.
+        manager: String,
+        /// What was seen.
+        cause: String,
+    },
+    /// It sends from one place to the next, or away from HTTPS.
+    #[error("manager {manager} sends its health check elsewhere: {cause}")]
+    Redirect {
+        /// The manager.
+        manager: String,
+        /// What was seen.
+        cause: String,
+    },
+    /// Another status than 200.
+    #[error("manager {manager} answers its health check with status {status}")]
+    Status {
+        /// The manager.
+        manager: String,
+        /// The status.
+        status: reqwest::StatusCode,
+    },
+    /// Status 200, but not `{"ok": true}`.
+    #[error("manager {manager} answers its health check with {came}")]
+    Body {
+        /// The manager.
+        manager: String,
+        /// What came instead, as a noun phrase.
+        came: String,
+    },
+    /// Anything else.
+    #[error("manager {manager} cannot be asked for its health: {cause}")]
+    Request {
+        /// The manager.
+        manager: String,
+        /// What was seen.
+        cause: String,
+    },
+    /// Waited until the deadline; this was the last answer.
+    #[error("{last} (waited {} s)", .waited.as_secs())]
+    GaveUp {
+        /// How long.
+        waited: Duration,
+        /// The last real error. Its sentence is part of this one's, so it is no further cause.
+        last: Box<Error>,
+    },
+}
+
+impl Error {
+    /// True if asking again later may help: the manager may still be starting, the network still coming up.
+    pub fn heals(&self) -> bool {
+        match self {
+            Error::Client(_) | Error::NotTls { .. } | Error::Handshake { .. } | Error::Redirect { .. } => false,
+            Error::Untrusted { fault, .. } => fault.early,
+            Error::Status { status, .. } => !status.is_client_error() || *status == reqwest::StatusCode::NOT_FOUND,
+            Error::Dns { cause, .. } => cause.may_pass(),
+            Error::GaveUp { last, .. } => last.heals(),
+            _ => true,
+        }
+    }
+}
+
+impl Explain for Error {
+    fn reason(&self) -> &'static str {
+        match self {
+            Error::Client(error) => error.reason(),
+            Error::Dns { .. } => "manager.dns",
+            Error::Refused { .. } => "manager.refused",
+            Error::NoRoute { .. } => "manager.no-route",
+            Error::Connect { .. } => "manager.connect",
+            Error::Timeout { .. } => "manager.timeout",
+            Error::Silent { .. } => "manager.silent",
+            Error::Cut { .. } => "manager.cut",
+            Error::NotTls { .. } => "manager.not-tls",
+            Error::Handshake { .. } => "manager.tls",
+            Error::Untrusted { .. } => "manager.certificate",
+            Error::Proxy { .. } => "manager.proxy",
+            Error::Redirect { .. } => "manager.redirect",
+            Error::Status { .. } => "manager.status",
+            Error::Body { .. } => "manager.body",
+            Error::Request { .. } => "manager.request",
+            Error::GaveUp { last, .. } => last.reason(),
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Error::Client(error) => error.help(),
+            Error::Dns { manager, .. } => format!(
+                "check the name in {manager}, given with -m, and that the name servers in /etc/resolv.conf know it; an entry in /etc/hosts will do too"
+            ),
+            Error::Refused { manager } => format!(
+                "nothing listens at {manager}: check the address and port given with -m, and that Kasm's web server runs on the manager"
+            ),
+            Error::NoRoute { manager, .. } => {
+                format!("see `ip route`: this machine needs a way to {manager}; check its network, gateway and VLAN")
+            }
+            Error::Connect { manager, .. } => {
+                format!(
+                    "check this machine's own firewall (`nft list ruleset`): it must let connections out to {manager}"
+                )
+            }
+            Error::Timeout { manager, .. } => format!(
+                "a firewall or security group most likely drops the packets: let this machine connect to {manager} (TCP)"
+            ),
+            Error::Silent { manager, .. } | Error::Cut { manager } => format!(
+                "see `docker ps` on the manager: its containers must be healthy; a load balancer at {manager} needs a healthy manager behind it"
+            ),
+            Error::NotTls { manager } => {
+                format!(
+                    "check the port in {manager}: the manager's HTTPS port is wanted with -m HOST:PORT, 443 unless it was changed"
+                )
+            }
+            Error::Handshake { manager, .. } => {
+                format!(
+                    "the web server at {manager} must offer TLS 1.2 or 1.3; check for a TLS-inspecting firewall in between"
+                )
+            }
+            Error::Untrusted { fault, .. } => fault.remedy.into(),
+            Error::Proxy { manager, .. } => {
+                format!("add the host in {manager} to NO_PROXY, or have the proxy in HTTPS_PROXY let it through")
+            }
+            Error::Redirect { manager, .. } | Error::Body { manager, .. } => format!(
+                "check that {manager} is the Kasm manager itself: a captive portal, proxy or other web server may answer in its place (try `curl -k https://{manager}/api/__healthcheck`)"
+            ),
+            Error::Status { manager, status } if status.is_server_error() => {
+                format!("Kasm's API behind {manager} is not up: see `docker ps` and the log of kasm_api on the manager")
+            }
+            Error::Status { manager, .. } => format!(
+                "check that {manager} is the Kasm manager itself (try `curl -k https://{manager}/api/__healthcheck`)"
+            ),
+            Error::Request { manager, .. } => {
+                format!("try `curl -vk https://{manager}/api/__healthcheck` from this machine")
+            }
+            Error::GaveUp { last, .. } => last.help(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Client(error) => error.exit(),
+            Error::GaveUp { last, .. } => last.exit(),
+            _ => Exit::Manager,
+        }
+    }
+}
+
+/// What a failed request means, read from its whole chain of causes.
+pub(super) fn classify(manager: &str, error: reqwest::Error) -> Error {
+    let manager = manager.to_owned();
+    let cause = || net::describe(&error);
+    let mentions = |words: &str| chain(&error).any(|cause| cause.to_string().contains(words));
+    if let Some(tls) = find::<rustls::Error>(&error) {
+        return match tls {
+            rustls::Error::InvalidCertificate(certificate) => {
+                Error::Untrusted { manager, fault: Fault::of(certificate) }
+            }
+            rustls::Error::InvalidMessage(_) => Error::NotTls { manager },
+            _ => Error::Handshake { manager, cause: cause() },
+        };
+    }
+    if let Some(cause) = find::<net::ResolveError>(&error) {
+        return Error::Dns { manager, cause: cause.clone() };
+    }
+    if error.is_redirect() {
+        return Error::Redirect { manager, cause: cause() };
+    }
+    // The words of hyper's connector, which has no public type to ask.
+    if mentions("tunnel error") || mentions("proxy") {
+        return Error::Proxy { manager, cause: cause() };
+    }
+    for io in chain(&error).filter_map(|cause| cause.downcast_ref::<io::Error>()) {
+        match io.kind() {
+            io::ErrorKind::ConnectionRefused => return Error::Refused { manager },
+            kind @ (io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+                return Error::NoRoute { manager, source: kind.into() };
+            }
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => return Error::Cut { manager },
+            _ => {}
+        }
+    }
+    // The words of hyper for a connection that ends before its answer does.
+    if mentions("connection closed before message completed") {
+        return Error::Cut { manager };
+    }
+    Error::Request { manager, cause: cause() }
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A verb phrase: `has expired`.
+    pub why: String,
+    /// What to do.
+    pub remedy: &'static str,
+    /// True where time alone may mend it.
+    pub early: bool,
+}
+
+impl Fault {
+    pub(super) fn of(error: &rustls::CertificateError) -> Fault {
+        use rustls::CertificateError as C;
+        let issuer = "give the authority that issued it to --ca-cert, or the certificate's SHA-256 to --tls-pin";
+        let name =
+            "give the manager by a name its certificate is for with -m, or the certificate's SHA-256 to --tls-pin";
+        let clock = "compare `date` with the real time; if the clock is right, renew the manager's certificate";
+        let fault = |why: &str, remedy| Fault { why: why.to_owned(), remedy, early: false };
+        let early = |why: String| Fault { why, remedy: clock, early: true };
+        match error {
+            C::UnknownIssuer => fault("is self-signed or its issuer is unknown", issuer),
+            C::BadSignature => fault("is not signed by the authority it names", issuer),
+            C::Other(other) if other.0.is::<PinMismatch>() => {
+                let text = other.0.to_string();
+                let remedy = "make sure that this is the manager that is meant, then give the SHA-256 of its certificate to --tls-pin";
+                fault(text.trim_start_matches("its certificate "), remedy)
+            }
+            // What OpenSSL makes by default, and Kasm's installer with it: a certificate that calls itself
+            // an authority, used by the server.
+            C::Other(other) if format!("{:?}", other.0).contains("CaUsedAsEndEntity") => {
+                fault("is self-signed", issuer)
+            }
+            C::NotValidForName => fault("is for another name", name),
+            C::NotValidForNameContext { presented, .. } if presented.is_empty() => fault("names no host", name),
+            C::NotValidForNameContext { presented, .. } => {
+                let names: Vec<&str> = presented.iter().take(4).map(|presented| bare(presented)).collect();
+                fault(&format!("is for another name ({})", names.join(", ")), name)
+            }
+            C::Expired => fault("has expired, or this machine's clock is wrong", clock),
+            C::ExpiredContext { time, not_after } => {
+                fault(&format!("expired at {}, and this machine's clock says {}", day(*not_after), day(*time)), clock)
+            }
+            C::NotValidYet => early("is not valid yet, or this machine's clock is wrong".into()),
+            C::NotValidYetContext { time, not_before } => {
+                early(format!("is valid from {} on, but this machine's clock says {}", day(*not_before), day(*time)))
+            }
+            other => fault(&format!("is refused: {other}"), issuer),
+        }
+    }
+}
+
+/// The name in rustls' way of writing one: `DnsName("a.example")`, `IpAddress(10.0.0.1)`.
+fn bare(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(presented);
+    inner.trim_matches('"')
+}
+
+fn day(time: rustls::pki_types::UnixTime) -> String {
+    let moment = i64::try_from(time.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    moment.map_or_else(|| "an unknown time".into(), |moment| moment.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    chain(error).find_map(|cause| cause.downcast_ref::<T>())
+}

@@ -1,0 +1,123 @@
+//! The receipt of a finished installation: what was installed, from which release and for whom. By it a
+//! later run knows that there is nothing to do.
+
+use super::error::Error;
+use crate::config::intent::Role;
+use crate::durable;
+use crate::paths::Paths;
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// The only form of the receipt so far.
+pub const SCHEMA: u32 = 1;
+
+/// `installed.json`. Holds no secret; 0600 all the same, like all state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The form of this file.
+    pub schema: u32,
+    /// The node's role.
+    pub role: Role,
+    /// The release's SHA-256, 64 lower-case hexadecimal digits.
+    pub digest: String,
+    /// The version that was installed, where it is known.
+    pub version: Option<String>,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The manager's address.
+    pub manager: String,
+    /// The node's own address.
+    pub address: String,
+    /// Which attempt at running the installer it was.
+    pub attempt: u32,
+}
+
+impl Receipt {
+    /// The receipt, or `None` if nothing was installed by us yet.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] also for one that a later version of this program wrote.
+    pub fn read(paths: &Paths) -> Result<Option<Receipt>, Error> {
+        let path = paths.receipt();
+        let unreadable = |source| Error::Unreadable { path: paths.receipt(), source };
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let receipt: Receipt = serde_json::from_slice(&bytes)
+            .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        if receipt.schema != SCHEMA {
+            let other = format!("its schema is {}, this program knows {SCHEMA}", receipt.schema);
+            return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, other)));
+        }
+        Ok(Some(receipt))
+    }
+
+    /// Writes it, durably.
+    pub fn write(&self, paths: &Paths) -> Result<(), Error> {
+        let failed = |source| Error::Record { path: paths.receipt(), source };
+        durable::directory(&paths.state_dir(), 0o700).map_err(failed)?;
+        let mut text = serde_json::to_vec_pretty(self).expect("strings and numbers can always be written as JSON");
+        text.push(b'\n');
+        durable::write(&paths.receipt(), &text, 0o600).map_err(failed)
+    }
+
+    /// Removes it: what was installed is about to be wiped. True if there was one.
+    pub fn remove(paths: &Paths) -> Result<bool, Error> {
+        durable::remove(&paths.receipt()).map_err(|source| Error::Record { path: paths.receipt(), source })
+    }
+
+    /// True if it is about the same role, release, manager and address. When it was and which attempt it
+    /// took make no difference.
+    pub fn is_about(&self, role: Role, digest: &str, manager: &str, address: &str) -> bool {
+        self.role == role
+            && self.digest.eq_ignore_ascii_case(digest)
+            && self.manager.eq_ignore_ascii_case(manager)
+            && self.address.eq_ignore_ascii_case(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_receipt_comes_back_as_it_was_written() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::below(root.path());
+        assert_eq!(Receipt::read(&paths).unwrap(), None);
+        let receipt = Receipt {
+            schema: SCHEMA,
+            role: Role::Agent,
+            digest: "ab".repeat(32),
+            version: Some("1.16.1".into()),
+            at: "2026-01-02T03:04:05Z".into(),
+            manager: "kasm.example.com".into(),
+            address: "10.0.0.4".into(),
+            attempt: 2,
+        };
+        receipt.write(&paths).unwrap();
+        assert_eq!(Receipt::read(&paths).unwrap().as_ref(), Some(&receipt));
+        assert_eq!(std::fs::metadata(paths.receipt()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(receipt.is_about(Role::Agent, &"AB".repeat(32), "kasm.example.com", "10.0.0.4"));
+        assert!(!receipt.is_about(Role::Guac, &"ab".repeat(32), "kasm.example.com", "10.0.0.4"));
+        assert!(Receipt::remove(&paths).unwrap());
+    }
+
+    #[test]
+    fn a_receipt_that_is_cut_or_newer_is_an_error_and_not_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::below(root.path());
+        std::fs::create_dir_all(paths.state_dir()).unwrap();
+        for text in [
+            "{\"schema\": 1",
+            "{}",
+            r#"{"schema":2,"role":"agent","digest":"","version":null,"at":"","manager":"","address":"","attempt":1}"#,
+        ] {
+            std::fs::write(paths.receipt(), text).unwrap();
+            assert!(matches!(Receipt::read(&paths), Err(Error::Unreadable { .. })), "{text}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Room and rights on the file systems that are written to.
+
+use super::{Context, Verdict};
+use crate::error::Exit;
+use crate::machine::mounts::{self, Place};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use std::io;
+use std::path::{Path, PathBuf};
+
+const MIB: u64 = 1 << 20;
+
+/// Room for an unpacked release, as a multiple of its tarball: it unpacks to about three times that, and
+/// the installer writes beside it. Our own measure, on the safe side.
+const UNPACKED_PER_PACKED: u64 = 4;
+/// The tarball, where its size is not known. Our own measure: with the multiple above, 1 GiB unpacked.
+const PACKED_UNKNOWN: u64 = 256 * MIB;
+/// Files and directories of an unpacked release. Our own measure: several times what a release has.
+const UNPACKED_INODES: u64 = 20_000;
+/// Configuration, certificates and logs of one installed version. Our own measure; container images lie
+/// elsewhere and have checks of Kasm's own.
+const KASM_BYTES: u64 = 512 * MIB;
+/// Files of one installed version. Our own measure.
+const KASM_INODES: u64 = 10_000;
+
+struct Need {
+    path: PathBuf,
+    bytes: u64,
+    inodes: u64,
+}
+
+pub(super) fn state(context: &Context) -> BoxFuture<'_, Verdict> {
+    let packed = context.release_bytes.unwrap_or(PACKED_UNKNOWN);
+    let unpacked = packed.saturating_mul(UNPACKED_PER_PACKED);
+    let needs = [
+        Need { path: context.paths.unpacked_dir(), bytes: unpacked, inodes: UNPACKED_INODES },
+        Need { path: context.paths.cache_dir(), bytes: packed, inodes: 10 },
+    ];
+    ready(room(context, &needs)).boxed()
+}
+
+pub(super) fn kasm(context: &Context) -> BoxFuture<'_, Verdict> {
+    let need = Need { path: context.paths.kasm_dir(), bytes: KASM_BYTES, inodes: KASM_INODES };
+    ready(room(context, &[need])).boxed()
+}
+
+pub(super) fn exec_allowed(context: &Context) -> BoxFuture<'_, Verdict> {
+    let path = context.paths.unpacked_dir();
+    let shown = context.paths.shown(&path).display().to_string();
+    let verdict = match mounts::look(&path) {
+        Err(error) => broken(context, &path, &error),
+        Ok(place) if place.noexec => Verdict::Fail {
+            detail: format!("programs cannot be run below {shown}: {} is mounted noexec", mounted(&place)),
+            remedy: format!("mount -o remount,exec {}, and take noexec out of /etc/fstab", point(&place)),
+            reason: "preflight.noexec",
+            exit: Exit::Preflight,
+        },
+        Ok(place) if place.read_only => read_only(&shown, &place),
+        Ok(_) => Verdict::Pass(format!("programs can be run below {shown}")),
+    };
+    ready(verdict).boxed()
+}
+
+/// Judges needs together: those on one file system must fit side by side.
+fn room(context: &Context, needs: &[Need]) -> Verdict {
+    let mut places: Vec<(Place, Vec<&Need>)> = Vec::new();
+    for need in needs {
+        match mounts::look(&need.path) {
+            Err(error) => return broken(context, &need.path, &error),
+            Ok(place) => match places.iter_mut().find(|(known, _)| known.device == place.device) {
+                Some((_, list)) => list.push(need),
+                None => places.push((place, vec![need])),
+            },
+        }
+    }
+    let mut seen = Vec::new();
+    for (place, needs) in &places {
+        let shown: Vec<String> =
+            needs.iter().map(|need| context.paths.shown(&need.path).display().to_string()).collect();
+        let shown = shown.join(" and ");
+        let bytes = needs.iter().fold(0u64, |sum, need| sum.saturating_add(need.bytes));
+        let inodes = needs.iter().fold(0u64, |sum, need| sum.saturating_add(need.inodes));
+        if place.read_only {
+            return read_only(&shown, place);
+        }
+        if place.free_bytes < bytes {
+            return Verdict::Fail {
+                detail: format!(
+                    "{} free on {} for {shown}, {} needed",
+                    size(place.free_bytes),
+                    mounted(place),
+                    size(bytes)
+                ),
+                remedy: format!("free space on {} or give the machine a larger disk", point(place)),
+                reason: "preflight.disk-space",
+                exit: Exit::Preflight,
+            };
+        }
+        if let Some(free) = place.free_inodes.filter(|free| *free < inodes) {
+            return Verdict::Fail {
+                detail: format!("{free} inodes free on {} for {shown}, {inodes} needed", mounted(place)),
+                remedy: format!("see `df -i {}`: remove small files there", point(place)),
+                reason: "preflight.inodes",
+                exit: Exit::Preflight,
+            };
+        }
+        seen.push(format!("{} free for {shown} ({} needed)", size(place.free_bytes), size(bytes)));
+    }
+    Verdict::Pass(seen.join(", "))
+}
+
+fn read_only(shown: &str, place: &Place) -> Verdict {
+    Verdict::Fail {
+        detail: format!("{shown} cannot be written: {} is mounted read-only", mounted(place)),
+        remedy: format!(
+            "mount -o remount,rw {}; if it went read-only by itself, see `dmesg` for disk errors",
+            point(place)
+        ),
+        reason: "preflight.read-only",
+        exit: Exit::Preflight,
+    }
+}
+
+fn broken(context: &Context, path: &Path, error: &io::Error) -> Verdict {
+    Verdict::Broken { detail: format!("{} cannot be looked at: {error}", context.paths.shown(path).display()) }
+}
+
+fn point(place: &Place) -> String {
+    place.mount.as_ref().map_or(&place.at, |mount| &mount.point).display().to_string()
+}
+
+fn mounted(place: &Place) -> String {
+    match &place.mount {
+        Some(mount) => format!("{} ({})", mount.point.display(), mount.kind),
+        None => format!("the file system of {}", place.at.display()),
+    }
+}
+
+/// Bytes for people: GiB with one digit from one GiB on, else MiB; rounded down, so that it never
+/// promises more than there is.
+fn size(bytes: u64) -> String {
+    match bytes / MIB {
+        mib @ 1024.. => format!("{}.{} GiB", mib / 1024, mib % 1024 * 10 / 1024),
+        mib => format!("{mib} MiB"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_down() {
+        let cases = [(0, "0 MiB"), (MIB - 1, "0 MiB"), (1023 * MIB, "1023 MiB"), (1024 * MIB, "1.0 GiB")];
+        for (bytes, expected) in cases {
+            assert_eq!(size(bytes), expected);
+        }
+        assert_eq!(size(2047 * MIB), "1.9 GiB");
+        assert_eq!(size(u64::MAX), "17179869183.9 GiB");
+    }
+}

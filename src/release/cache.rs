@@ -1,0 +1,235 @@
+//! Tarballs that are kept, one file a digest, and the ones that are still coming.
+
+use super::error::Causes;
+use super::spool::Spool;
+use super::{Digest, Error, Tarball, Verified};
+use crate::deadline::Deadline;
+use crate::durable;
+use crate::observe::{Observer, Wait};
+use crate::paths::Paths;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How often a partial file that another process holds is looked at: flock(2) cannot be awaited.
+const LOCK_POLL: Duration = Duration::from_millis(200);
+
+/// Where verified tarballs are kept.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    directory: PathBuf,
+    /// The name of the finished file, where it is not named by its digest.
+    name: Option<PathBuf>,
+}
+
+/// One file of the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The digest in its name. Only [`Cache::lookup`] proves it.
+    pub digest: Digest,
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub length: u64,
+    /// When it was written last.
+    pub modified: SystemTime,
+    /// True if the download has not come to its end.
+    pub partial: bool,
+}
+
+/// What is remembered of a partial file's origin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    /// The URL without credentials and query, for people.
+    pub url: String,
+    /// The SHA-256 of the whole URL, to know it again.
+    pub url_sha256: String,
+    /// A validator for `If-Range`: a strong ETag or a Last-Modified (RFC 9110, 13.1.5).
+    pub validator: Option<String>,
+    /// How long the whole is.
+    pub total: Option<u64>,
+}
+
+impl Cache {
+    /// The machine's cache.
+    pub fn new(paths: &Paths) -> Cache {
+        Cache::below(paths.cache_dir())
+    }
+
+    /// A cache in any directory.
+    pub fn below(directory: impl Into<PathBuf>) -> Cache {
+        Cache { directory: directory.into(), name: None }
+    }
+
+    /// A place for exactly one file, named `path`: what is still coming lies beside it.
+    pub fn at_file(path: &Path) -> Cache {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Cache { directory: directory.to_owned(), name: path.file_name().map(PathBuf::from) }
+    }
+
+    /// Where the tarball with this digest is kept.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        match &self.name {
+            Some(name) => self.directory.join(name),
+            None => self.directory.join(format!("{digest}.tar.gz")),
+        }
+    }
+
+    /// The tarball with this digest, hashed again in a thread of its own. A kept file that is not what its
+    /// name says is removed.
+    pub async fn lookup(&self, digest: &Digest, observer: &dyn Observer) -> Option<Verified<Tarball>> {
+        let (path, wanted) = (self.path(digest), *digest);
+        let reading = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || Verified::read(&path, wanted)
+        });
+        match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            Ok(tarball) => Some(tarball),
+            Err(Error::Mismatch { found, .. }) if self.name.is_none() => {
+                observer.warn(&format!("{} is damaged (SHA-256 is {found}) and removed", path.display()));
+                // What cannot be removed is replaced by the download.
+                let _ = fs::remove_file(&path);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Everything kept, oldest first. An absent cache is an empty one.
+    pub fn list(&self) -> Result<Vec<Kept>, Error> {
+        let fail = |source| Error::Unreadable { path: self.directory.clone(), source };
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut kept = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name();
+            let Some((stem, ending)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+            let (Ok(digest), true) = (stem.parse(), matches!(ending, "tar.gz" | "partial")) else { continue };
+            let Ok(meta) = entry.metadata() else { continue }; // gone in between
+            let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            kept.push(Kept { digest, path: entry.path(), length: meta.len(), modified, partial: ending == "partial" });
+        }
+        kept.sort_by_key(|kept| (kept.modified, kept.digest));
+        Ok(kept)
+    }
+
+    /// Opens the partial file of this digest, and holds it against other processes. `None` if the
+    /// deadline passed first.
+    pub(super) async fn partial(
+        &self,
+        digest: &Digest,
+        deadline: Deadline,
+        observer: &dyn Observer,
+    ) -> Result<Partial, Error> {
+        let path = self.directory.join(format!("{digest}.partial"));
+        let fail = |source| Error::Spool { path: path.clone(), source };
+        durable::directory(&self.directory, 0o755)
+            .map_err(|source| Error::Spool { path: self.directory.clone(), source })?;
+        let mut told = false;
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let file = options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(&path).map_err(fail)?;
+            match file.try_lock() {
+                // The one before us may have finished or removed the file while we opened it.
+                Ok(()) if is_at(&file, &path) => return Ok(Partial { file, path, digest: *digest }),
+                Ok(()) => continue,
+                Err(TryLockError::Error(error)) => return Err(fail(error)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if deadline.is_over() {
+                let line = format!("{} is held by another process that downloads it", path.display());
+                return Err(Error::Deadline { causes: Causes::new(vec![line]) });
+            }
+            if !told {
+                observer.waiting(&Wait {
+                    what: "the download of the release".into(),
+                    holder: Some("another process that downloads the same release".into()),
+                    deadline,
+                });
+                told = true;
+            }
+            tokio::time::sleep(LOCK_POLL.min(deadline.remaining())).await;
+        }
+    }
+
+    /// Makes a finished download the kept file; blocking.
+    pub(super) fn keep(&self, file: File, partial: &Path, digest: Digest) -> Result<Verified<Tarball>, Error> {
+        let path = self.path(&digest);
+        let fail = |source| Error::Spool { path: path.clone(), source };
+        file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(fail)?;
+        fs::rename(partial, &path).map_err(fail)?;
+        forget_origin(partial);
+        Verified::written(file, path.clone(), digest)
+    }
+}
+
+/// A partial file that we hold.
+#[derive(Debug)]
+pub(super) struct Partial {
+    file: File,
+    path: PathBuf,
+    digest: Digest,
+}
+
+impl Partial {
+    /// Hashes what is there, in a thread of its own, and tells where it came from.
+    pub async fn into_spool(self) -> Result<(Spool, Option<Origin>), Error> {
+        let Partial { file, path, .. } = self;
+        let origin = read_origin(&path);
+        let hashing = tokio::task::spawn_blocking(move || Spool::into_file(file, path));
+        Ok((hashing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?, origin))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// The digest it is named by.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+fn origin_path(partial: &Path) -> PathBuf {
+    partial.with_extension("partial.json")
+}
+
+fn read_origin(partial: &Path) -> Option<Origin> {
+    let bytes = fs::read(origin_path(partial)).ok().filter(|bytes| bytes.len() < 1 << 16)?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Remembers where a partial file comes from; blocking.
+pub(super) fn remember_origin(partial: &Path, origin: &Origin) -> Result<(), Error> {
+    let path = origin_path(partial);
+    let bytes = serde_json::to_vec(origin).expect("strings and numbers can always be written");
+    durable::write(&path, &bytes, 0o600).map_err(|source| Error::Spool { path, source })
+}
+
+/// Forgets a partial file and its origin; blocking.
+pub(super) fn discard(partial: &Path) {
+    // What cannot be removed is found, hashed and judged again by the next download.
+    let _ = fs::remove_file(partial);
+    forget_origin(partial);
+}
+
+fn forget_origin(partial: &Path) {
+    // An origin without a partial file is of no use to anybody.
+    let _ = fs::remove_file(origin_path(partial));
+}

@@ -1,0 +1,345 @@
+//! Mirrors in their order, round after round, until one gives the release or the time is over.
+
+use super::attempt::{Asked, Download};
+use super::cache::{self, Cache};
+use super::error::Causes;
+use super::mirror::{Fault, Mirror, Place};
+use super::spool::Spool;
+use super::{Digest, Error, Tarball, Verified, measure_file, sidecar};
+use crate::config::intent::{self, Source};
+use crate::deadline::Deadline;
+use crate::net::retry::Backoff;
+use crate::observe::{Observer, Wait};
+use reqwest::{Client, Url};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A mirror that gave at least so much before it failed is asked again at once, for the rest.
+const PROGRESS: u64 = 64 * 1024;
+/// How often what cannot be told apart from a change on the mirror is forgiven.
+const DOUBTS: u32 = 2;
+
+/// How the release is known to be the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// By this digest.
+    Pinned(Digest),
+    /// By the `.sha256sum` beside the tarball: trusted as far as the mirror is.
+    Sidecar,
+}
+
+impl TryFrom<&intent::Digest> for Wanted {
+    type Error = Error;
+
+    fn try_from(digest: &intent::Digest) -> Result<Wanted, Error> {
+        match digest {
+            intent::Digest::Pinned(text) => text.parse().map(Wanted::Pinned),
+            intent::Digest::Sidecar => Ok(Wanted::Sidecar),
+        }
+    }
+}
+
+/// What is to be fetched, and within which bounds.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Mirrors in the order they are tried.
+    pub sources: Vec<Source>,
+    /// What is wanted.
+    pub digest: Wanted,
+    /// How long a mirror may be silent.
+    pub idle: Duration,
+    /// No tarball is longer, in bytes.
+    pub max_bytes: u64,
+}
+
+impl Request {
+    /// With the usual bounds: 30 s of silence, 8 GiB.
+    pub fn new(sources: Vec<Source>, digest: Wanted) -> Request {
+        Request { sources, digest, idle: Duration::from_secs(30), max_bytes: 8 << 30 }
+    }
+}
+
+impl TryFrom<&intent::ReleaseIntent> for Request {
+    type Error = Error;
+
+    fn try_from(release: &intent::ReleaseIntent) -> Result<Request, Error> {
+        Ok(Request::new(release.sources.clone(), Wanted::try_from(&release.digest)?))
+    }
+}
+
+/// Fetches a release: from the cache, from a file where it lies, or from the mirrors. What was downloaded
+/// before a failure is kept and continued by the next call, also of another process.
+///
+/// # Errors
+/// [`Error::NoSource`] if all sources failed for good, [`Error::Deadline`], [`Error::Mismatch`] if the
+/// sources have something else, [`Error::Spool`] if this machine cannot keep it.
+pub async fn fetch(
+    request: &Request,
+    client: &Client,
+    cache: &Cache,
+    deadline: Deadline,
+    observer: &dyn Observer,
+) -> Result<Verified<Tarball>, Error> {
+    let asked = Asked { client, idle: request.idle, max_bytes: request.max_bytes, deadline, observer };
+    let mut work = Work { asked, cache, wanted: None, download: None };
+    if let Wanted::Pinned(digest) = request.digest
+        && let Some(tarball) = work.want(digest).await
+    {
+        return Ok(tarball);
+    }
+    rounds(&mut work, &request.sources).await
+}
+
+/// Downloads a tarball without keeping it, to learn its digest and length: trust on first use.
+pub async fn measure(
+    source: &Source,
+    client: &Client,
+    deadline: Deadline,
+    observer: &dyn Observer,
+) -> Result<(Digest, u64), Error> {
+    let bounds = Request::new(Vec::new(), Wanted::Sidecar);
+    let asked = Asked { client, idle: bounds.idle, max_bytes: bounds.max_bytes, deadline, observer };
+    let download = Download {
+        spool: Spool::nowhere(),
+        partial: None,
+        origin: None,
+        pinned: false,
+        doubtful: false,
+        unmixed: true,
+    };
+    rounds(&mut Measuring { asked, download }, std::slice::from_ref(source)).await
+}
+
+/// What is done with one source, once.
+trait Task {
+    type Done;
+    fn asked(&self) -> &Asked<'_>;
+    /// How many bytes there are.
+    fn position(&self) -> u64;
+    /// One try. The outer error is this machine's, the inner one the mirror's.
+    async fn one_try(&mut self, mirror: &mut Mirror) -> Result<Result<Self::Done, Fault>, Error>;
+    /// What was wanted, where that is known.
+    fn wanted(&self) -> Option<Digest>;
+    /// No source is left.
+    fn give_up(&mut self) {}
+}
+
+async fn rounds<T: Task>(task: &mut T, sources: &[Source]) -> Result<T::Done, Error> {
+    let deadline = task.asked().deadline;
+    let mut mirrors: Vec<Mirror> = sources.iter().map(Mirror::new).collect();
+    let mut backoff = Backoff::default();
+    loop {
+        let mut tried = false;
+        for mirror in &mut mirrors {
+            let mut short = Backoff::default();
+            while !mirror.is_closed() && mirror.pause().is_zero() && !deadline.is_over() {
+                tried = true;
+                task.asked().observer.note(&format!("asking {}", mirror.shown));
+                let before = task.position();
+                let fault = match task.one_try(mirror).await? {
+                    Ok(done) => return Ok(done),
+                    Err(fault) => fault,
+                };
+                if mirror.wrong.is_none() {
+                    mirror.note(&fault, deadline);
+                }
+                task.asked().observer.warn(&mirror.line());
+                if task.position() < before + PROGRESS || mirror.is_closed() || !mirror.pause().is_zero() {
+                    break;
+                }
+                backoff.reset();
+                tokio::time::sleep(short.next_within(None, deadline)).await;
+            }
+        }
+        let lines = || Causes::new(mirrors.iter().map(Mirror::line).collect());
+        if mirrors.iter().all(Mirror::is_closed) {
+            task.give_up();
+            let wrong = mirrors.iter().rev().find_map(|mirror| mirror.wrong);
+            return Err(match (task.wanted(), wrong) {
+                (Some(wanted), Some(found)) => Error::Mismatch { wanted, found, causes: lines() },
+                _ => Error::NoSource { count: mirrors.len(), causes: lines() },
+            });
+        }
+        if deadline.is_over() {
+            return Err(Error::Deadline { causes: lines() });
+        }
+        let open = || mirrors.iter().filter(|mirror| !mirror.is_closed());
+        // Where nobody could be asked, the first to be ready again decides.
+        let pause = match tried {
+            true => backoff.next_within(None, deadline),
+            false => open().map(Mirror::pause).min().unwrap_or_default().min(deadline.remaining()),
+        };
+        if let Some(first) = open().next() {
+            let wait = Wait { what: "a mirror of the release".into(), holder: Some(first.line()), deadline };
+            task.asked().observer.waiting(&wait);
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+struct Work<'a> {
+    asked: Asked<'a>,
+    cache: &'a Cache,
+    wanted: Option<Digest>,
+    download: Option<Download>,
+}
+
+impl Work<'_> {
+    /// Learns which digest is wanted. Perhaps it is there already.
+    async fn want(&mut self, digest: Digest) -> Option<Verified<Tarball>> {
+        self.wanted = Some(digest);
+        let found = self.cache.lookup(&digest, self.asked.observer).await?;
+        self.asked.observer.note(&format!("{} is there already", found.path().display()));
+        Some(found)
+    }
+
+    /// Makes sure that we hold the partial file. Something, if the tarball is whole already.
+    async fn open(&mut self, wanted: Digest) -> Result<Option<Verified<Tarball>>, Error> {
+        if self.download.is_some() {
+            return Ok(None);
+        }
+        let partial = self.cache.partial(&wanted, self.asked.deadline, self.asked.observer).await?;
+        // Another process may have finished it while we waited.
+        if let Some(found) = self.cache.lookup(&partial.digest(), self.asked.observer).await {
+            return Ok(Some(found));
+        }
+        let path = partial.path();
+        let (spool, origin) = partial.into_spool().await?;
+        let doubtful = spool.position() > 0;
+        self.download = Some(Download { spool, partial: Some(path), origin, pinned: true, doubtful, unmixed: false });
+        match self.download.as_ref().is_some_and(|download| download.spool.digest() == wanted) {
+            true => self.keep(wanted).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn keep(&mut self, wanted: Digest) -> Result<Verified<Tarball>, Error> {
+        let target = self.download.take().and_then(|download| download.spool.into_target());
+        let (file, partial) = target.expect("a download of this kind has a file");
+        self.cache.keep(file, &partial, wanted)
+    }
+}
+
+impl Task for Work<'_> {
+    type Done = Verified<Tarball>;
+
+    fn asked(&self) -> &Asked<'_> {
+        &self.asked
+    }
+
+    fn position(&self) -> u64 {
+        self.download.as_ref().map_or(0, |download| download.spool.position())
+    }
+
+    fn wanted(&self) -> Option<Digest> {
+        self.wanted
+    }
+
+    async fn one_try(&mut self, mirror: &mut Mirror) -> Result<Result<Verified<Tarball>, Fault>, Error> {
+        let Some(place) = mirror.place.clone() else { return Ok(Err(Fault::last("it is closed"))) };
+        let wanted = match self.wanted {
+            Some(wanted) => wanted,
+            None => match sidecar::digest(&self.asked, &place).await? {
+                Ok(digest) => match self.want(digest).await {
+                    Some(tarball) => return Ok(Ok(tarball)),
+                    None => digest,
+                },
+                Err(fault) => return Ok(Err(fault)),
+            },
+        };
+        let url = match place {
+            Place::File(path) => return in_place(path, wanted, mirror).await,
+            Place::Url(url) => url,
+        };
+        if let Some(tarball) = self.open(wanted).await? {
+            return Ok(Ok(tarball));
+        }
+        let Some(download) = self.download.as_mut() else { return Ok(Err(Fault::last("there is no partial file"))) };
+        if let Err(fault) = download.attempt(&self.asked, &url).await? {
+            return Ok(Err(fault));
+        }
+        let found = download.spool.digest();
+        if found == wanted {
+            return self.keep(wanted).map(Ok);
+        }
+        // Where the bytes may be of two versions or two mirrors, nobody is to blame yet.
+        let (doubtful, unmixed) = (download.doubtful, download.unmixed);
+        download.start_over()?;
+        download.unmixed = true;
+        if doubtful && unmixed {
+            mirror.doubts += 1;
+        }
+        if doubtful && mirror.doubts < DOUBTS {
+            return Ok(Err(Fault::passing("what was put together from several answers has a wrong SHA-256")));
+        }
+        mirror.is_wrong(found);
+        Ok(Err(Fault::last("wrong SHA-256")))
+    }
+
+    fn give_up(&mut self) {
+        // Bytes that were all wrong are gone already; a prefix that may be right is kept for the next run.
+        if let Some(Download { partial: Some(partial), spool, .. }) = &self.download
+            && spool.position() == 0
+        {
+            cache::discard(partial);
+        }
+    }
+}
+
+/// A file is used where it lies.
+async fn in_place(
+    path: PathBuf,
+    wanted: Digest,
+    mirror: &mut Mirror,
+) -> Result<Result<Verified<Tarball>, Fault>, Error> {
+    let reading = tokio::task::spawn_blocking(move || Verified::read(&path, wanted));
+    match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+        Ok(tarball) => Ok(Ok(tarball)),
+        Err(Error::Mismatch { found, .. }) => {
+            mirror.is_wrong(found);
+            Ok(Err(Fault::last("wrong SHA-256")))
+        }
+        Err(Error::Unreadable { source, .. }) => Ok(Err(Fault::last(format!("it cannot be read: {source}")))),
+        Err(other) => Err(other),
+    }
+}
+
+struct Measuring<'a> {
+    asked: Asked<'a>,
+    download: Download,
+}
+
+impl Measuring<'_> {
+    async fn url(&mut self, url: &Url) -> Result<Result<(Digest, u64), Fault>, Error> {
+        let end = self.download.attempt(&self.asked, url).await?;
+        Ok(end.map(|()| (self.download.spool.digest(), self.download.spool.position())))
+    }
+}
+
+impl Task for Measuring<'_> {
+    type Done = (Digest, u64);
+
+    fn asked(&self) -> &Asked<'_> {
+        &self.asked
+    }
+
+    fn position(&self) -> u64 {
+        self.download.spool.position()
+    }
+
+    fn wanted(&self) -> Option<Digest> {
+        None
+    }
+
+    async fn one_try(&mut self, mirror: &mut Mirror) -> Result<Result<(Digest, u64), Fault>, Error> {
+        match mirror.place.clone() {
+            Some(Place::Url(url)) => self.url(&url).await,
+            Some(Place::File(path)) => match measure_file(&path) {
+                Ok(found) => Ok(Ok(found)),
+                Err(Error::Unreadable { source, .. }) => Ok(Err(Fault::last(format!("it cannot be read: {source}")))),
+                Err(other) => Err(other),
+            },
+            None => Ok(Err(Fault::last("it is closed"))),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The proof that bytes were hashed, as a type.
+
+use super::{Digest, Error};
+use sha2::{Digest as _, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// How much is read or written at once.
+pub(super) const CHUNK: usize = 256 * 1024;
+
+/// Something whose bytes were hashed, all of them, through the handle that it holds; the digest is the
+/// one that was wanted. Nothing outside this room can make one.
+#[derive(Debug)]
+pub struct Verified<T> {
+    value: T,
+    digest: Digest,
+}
+
+impl<T> Verified<T> {
+    /// The SHA-256 of its bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+impl<T> std::ops::Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A tarball, by an open handle: whoever replaces the file at its path changes nothing here.
+#[derive(Debug)]
+pub struct Tarball {
+    file: File,
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+/// What changes whenever somebody writes to the file itself (inode(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Stamp> {
+        let meta = file.metadata()?;
+        Ok(Stamp {
+            length: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
+
+impl Tarball {
+    /// Where it was when it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        self.stamp.length
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// An error if somebody wrote to the file since it was verified.
+    pub(super) fn unchanged(&self) -> Result<(), Error> {
+        match Stamp::of(&self.file) {
+            Ok(stamp) if stamp == self.stamp => Ok(()),
+            _ => Err(Error::Changed { path: self.path.clone() }),
+        }
+    }
+}
+
+impl Verified<Tarball> {
+    /// Opens and hashes a file; blocking. The file is used where it lies.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`], [`Error::Mismatch`], and [`Error::Changed`] if somebody writes to it.
+    pub fn read(path: &Path, wanted: Digest) -> Result<Verified<Tarball>, Error> {
+        let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+        let file = open(path).map_err(unreadable)?;
+        let stamp = Stamp::of(&file).map_err(unreadable)?;
+        let (found, _) = hash(&file, u64::MAX).map_err(unreadable)?;
+        let found = Digest::new(found.finalize().into());
+        if found != wanted {
+            let causes = super::error::Causes::new(vec![format!("{}: SHA-256 is {found}", path.display())]);
+            return Err(Error::Mismatch { wanted, found, causes });
+        }
+        let tarball = Tarball { file, path: path.to_owned(), stamp };
+        tarball.unchanged()?;
+        Ok(Verified { value: tarball, digest: wanted })
+    }
+
+    /// A file that this room itself wrote and hashed, byte for byte, through this handle.
+    pub(super) fn written(file: File, path: PathBuf, digest: Digest) -> Result<Verified<Tarball>, Error> {
+        let stamp = Stamp::of(&file).map_err(|source| Error::Spool { path: path.clone(), source })?;
+        Ok(Verified { value: Tarball { file, path, stamp }, digest })
+    }
+
+    /// Copies it to `path`, whole or not at all, mode 0644; blocking. What is copied is hashed again.
+    pub fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        let fail = |source| Error::Spool { path: path.to_owned(), source };
+        let name = path.file_name().ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
+        let mut temporary = std::ffi::OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".{}.new", std::process::id()));
+        let temporary = path.with_file_name(temporary);
+        let result = self.copy_and_rename(&temporary, path);
+        if result.is_err() {
+            // The first error is the one to report.
+            let _ = std::fs::remove_file(&temporary);
+        }
+        result
+    }
+
+    fn copy_and_rename(&self, temporary: &Path, path: &Path) -> Result<(), Error> {
+        let fail = |source| Error::Spool { path: path.to_owned(), source };
+        let target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temporary);
+        let mut target = BufWriter::with_capacity(CHUNK, target.map_err(fail)?);
+        let mut hasher = Sha256::new();
+        let mut at = 0;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let read = self.file().read_at(&mut buffer, at).map_err(fail)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            target.write_all(&buffer[..read]).map_err(fail)?;
+            at += read as u64;
+        }
+        if Digest::new(hasher.finalize().into()) != self.digest {
+            return Err(Error::Changed { path: self.path.clone() });
+        }
+        target.into_inner().map_err(|error| fail(error.into_error()))?.sync_all().map_err(fail)?;
+        std::fs::rename(temporary, path).map_err(fail)
+    }
+}
+
+/// Hashes a file for somebody who wants to know its digest; blocking. Returns the length too.
+pub fn measure_file(path: &Path) -> Result<(Digest, u64), Error> {
+    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+    let (hasher, length) = open(path).and_then(|file| hash(&file, u64::MAX)).map_err(unreadable)?;
+    Ok((Digest::new(hasher.finalize().into()), length))
+}
+
+/// Opens a regular file. A FIFO or a device must not hold us up.
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Hashes the first `length` bytes of a file (or all, if it is shorter); returns how many there were.
+pub(super) fn hash(file: &File, length: u64) -> io::Result<(Sha256, u64)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
+    while at < length {
+        let wanted = usize::try_from(length - at).unwrap_or(CHUNK).min(CHUNK);
+        match file.read_at(&mut buffer[..wanted], at) {
+            Ok(0) => break,
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                at += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((hasher, at))
+}

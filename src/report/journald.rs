@@ -1,0 +1,93 @@
+//! A run in journald, with fields to search by: `journalctl KASM_STEP=fetch`, `KASM_RUN=…`,
+//! `KASM_REASON=token.placeholder`.
+
+use super::lines;
+use crate::step::{Ending, Entry, Event, View};
+use log::{Level, Log, Record, kv};
+use systemd_journal_logger::{JournalLog, connected_to_journal};
+
+/// The view of journald.
+pub struct Journald(JournalLog);
+
+impl Journald {
+    /// A view if systemd has connected our standard error to a journald that answers.
+    pub fn if_connected() -> Option<Journald> {
+        connected_to_journal().then(JournalLog::new)?.ok().map(Journald)
+    }
+}
+
+impl View for Journald {
+    fn event(&mut self, entry: &Entry) {
+        let Some(text) = sentence(&entry.event) else { return };
+        let fields = fields(entry);
+        let pairs: Vec<(&str, kv::Value<'_>)> =
+            fields.iter().map(|(name, value)| (*name, kv::Value::from(value.as_str()))).collect();
+        let source: &[(&str, kv::Value<'_>)] = &pairs;
+        self.0.log(
+            &Record::builder()
+                .level(level(&entry.event))
+                .target("kasm_bootstrap")
+                .key_values(&source)
+                .args(format_args!("{text}"))
+                .build(),
+        );
+    }
+}
+
+fn sentence(event: &Event) -> Option<String> {
+    match event {
+        Event::StepStarted { step } => Some(format!("{step}: begins")),
+        Event::RunEnded { detail, .. } => Some(super::words::one_line(detail)),
+        event => lines::sentence(event),
+    }
+}
+
+fn level(event: &Event) -> Level {
+    match event {
+        Event::RunEnded { exit: 1.., .. } | Event::StepEnded { ending: Ending::Failed, .. } => Level::Error,
+        Event::StepNote { warning: true, .. } | Event::StepEnded { ending: Ending::Warned, .. } => Level::Warn,
+        Event::StepOutput { .. } => Level::Debug,
+        _ => Level::Info,
+    }
+}
+
+fn fields(entry: &Entry) -> Vec<(&'static str, String)> {
+    let mut fields = vec![("KASM_RUN", entry.run.clone()), ("KASM_MS", entry.ms.to_string())];
+    match &entry.event {
+        Event::RunStarted { verb, .. } => fields.push(("KASM_VERB", verb.clone())),
+        Event::StepStarted { step }
+        | Event::StepNote { step, .. }
+        | Event::StepOutput { step, .. }
+        | Event::StepWaiting { step, .. } => fields.push(("KASM_STEP", step.clone())),
+        Event::StepEnded { step, ending, took_ms, .. } => {
+            fields.push(("KASM_STEP", step.clone()));
+            fields.push(("KASM_ENDING", ending.as_str().into()));
+            fields.push(("KASM_TOOK_MS", took_ms.to_string()));
+        }
+        Event::RunEnded { exit, failure, .. } => {
+            fields.push(("KASM_EXIT", exit.to_string()));
+            if let Some(failure) = failure {
+                fields.push(("KASM_REASON", failure.reason.clone()));
+                fields.push(("KASM_HELP", failure.help.clone()));
+            }
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Exit, Failure};
+    use crate::step::event::VERSION;
+
+    #[test]
+    fn a_failure_can_be_found_by_its_reason() {
+        let failure = Failure::new(Exit::Token, "token.placeholder", "a placeholder", "mend it");
+        let event = Event::RunEnded { exit: 11, detail: "a placeholder".into(), failure: Some(failure) };
+        assert_eq!(level(&event), Level::Error);
+        let entry = Entry { v: VERSION, run: "r".into(), at: String::new(), ms: 5, event };
+        assert!(fields(&entry).contains(&("KASM_REASON", "token.placeholder".into())));
+        assert!(fields(&entry).contains(&("KASM_EXIT", "11".into())));
+    }
+}

@@ -1,0 +1,368 @@
+//! What the last run did, and where the time went: a fold over its journal entries.
+
+use super::words;
+use crate::error::Failure;
+use crate::step::{Ending, Entry, Event};
+use serde::Serialize;
+use std::time::Duration;
+
+/// How wide the picture of the time is.
+const PICTURE: usize = 30;
+
+/// How things stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nothing was ever run here.
+    Never,
+    /// A run is at work now.
+    Running,
+    /// The last run ended well.
+    Done,
+    /// The last run failed.
+    Failed,
+    /// The last run did not come to its end: killed, or the power went.
+    Interrupted,
+}
+
+/// How one step stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepStatus {
+    /// Its name.
+    pub name: String,
+    /// `pending`, `running`, or its ending.
+    pub state: &'static str,
+    /// When it began, milliseconds after the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began_ms: Option<u64>,
+    /// How long it took, or has taken up to the last entry, milliseconds.
+    pub took_ms: u64,
+    /// Its last words.
+    pub detail: String,
+    /// What it waited for, each thing once, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waited_for: Vec<String>,
+    /// Its warnings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The status document. `schema` counts up when a field changes its meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The document's version.
+    pub schema: u32,
+    /// How things stand.
+    pub state: State,
+    /// The run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What it was to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verb: Option<String>,
+    /// When it began, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
+    /// The run it went on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<String>,
+    /// How long it took, or has taken up to its last entry, milliseconds.
+    pub took_ms: u64,
+    /// What it had, milliseconds.
+    pub budget_ms: u64,
+    /// Its steps, in the plan's order.
+    pub steps: Vec<StepStatus>,
+    /// Its last words.
+    pub detail: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+impl Status {
+    /// The status of the last run in these entries. `at_work`: does a run hold the lock now?
+    pub fn of(entries: &[Entry], at_work: bool) -> Status {
+        let mut status = Status {
+            schema: 1,
+            state: State::Never,
+            run: None,
+            verb: None,
+            started: None,
+            resumes: None,
+            took_ms: 0,
+            budget_ms: 0,
+            steps: Vec::new(),
+            detail: String::new(),
+            error: None,
+        };
+        let is_start = |entry: &Entry| matches!(entry.event, Event::RunStarted { .. });
+        let Some(begin) = entries.iter().rposition(is_start) else { return status };
+        let run = &entries[begin].run;
+        status.run = Some(run.clone());
+        status.started = Some(entries[begin].at.clone());
+        status.state = if at_work { State::Running } else { State::Interrupted };
+        for entry in entries[begin..].iter().filter(|entry| entry.run == *run) {
+            status.took_ms = entry.ms;
+            status.apply(entry);
+        }
+        let now = status.took_ms;
+        for step in &mut status.steps {
+            if step.state == "running" {
+                step.took_ms = now.saturating_sub(step.began_ms.unwrap_or(now));
+                if status.state != State::Running {
+                    step.state = "open";
+                }
+            }
+        }
+        status
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::RunStarted { verb, budget_ms, resumes, steps, .. } => {
+                self.verb = Some(verb.clone());
+                self.budget_ms = *budget_ms;
+                self.resumes.clone_from(resumes);
+                self.steps = steps.iter().map(|name| StepStatus::pending(name)).collect();
+            }
+            Event::StepStarted { step } => {
+                let step = self.step(step);
+                step.state = "running";
+                step.began_ms = Some(entry.ms);
+            }
+            Event::StepWaiting { step, what, holder } => {
+                let words = match holder {
+                    Some(holder) => format!("{what} ({holder})"),
+                    None => what.clone(),
+                };
+                let step = self.step(step);
+                step.detail = format!("waiting for {words}");
+                if !step.waited_for.contains(&words) {
+                    step.waited_for.push(words);
+                }
+            }
+            Event::StepNote { step, text, warning: true } => self.step(step).warnings.push(text.clone()),
+            Event::StepNote { .. } | Event::StepOutput { .. } => {}
+            Event::StepEnded { step, ending, detail, took_ms } => {
+                let step = self.step(step);
+                step.state = ending.as_str();
+                step.detail.clone_from(detail);
+                step.took_ms = *took_ms;
+                step.began_ms.get_or_insert(entry.ms);
+                if *ending == Ending::Warned {
+                    step.warnings.push(detail.clone());
+                }
+            }
+            Event::RunEnded { exit, detail, failure } => {
+                self.state = if *exit == 0 { State::Done } else { State::Failed };
+                self.detail.clone_from(detail);
+                self.error.clone_from(failure);
+            }
+        }
+    }
+
+    fn step(&mut self, name: &str) -> &mut StepStatus {
+        let at = match self.steps.iter().position(|step| step.name == name) {
+            Some(at) => at,
+            None => {
+                self.steps.push(StepStatus::pending(name));
+                self.steps.len() - 1
+            }
+        };
+        &mut self.steps[at]
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let (Some(verb), Some(run), Some(started)) = (&self.verb, &self.run, &self.started) else {
+            return "nothing was run here yet".into();
+        };
+        let took = words::span(Duration::from_millis(self.took_ms));
+        let head = match self.state {
+            State::Never => "nothing was run here yet".to_owned(),
+            State::Running => format!("{verb} is at work"),
+            State::Done => format!("{verb} done in {took}"),
+            State::Failed => format!("{verb} FAILED after {took}"),
+            State::Interrupted => format!("{verb} was cut off after {took}: run it again, it goes on from there"),
+        };
+        let mut lines = vec![head];
+        let resumed = self.resumes.as_deref().map(|run| format!(", going on from run {run}")).unwrap_or_default();
+        lines.push(format!("run {run}, started {started}{resumed}"));
+        if !self.detail.is_empty() && self.state == State::Done {
+            lines.push(words::one_line(&self.detail));
+        }
+        lines.push(String::new());
+        lines.push(format!("{:<10} {:<8} {:>11}  0 {:>PICTURE$}", "step", "", "took", took));
+        for step in &self.steps {
+            let took = match step.began_ms {
+                Some(_) if step.state != "skipped" => words::span(Duration::from_millis(step.took_ms)),
+                _ => String::new(),
+            };
+            let line = format!("{:<10} {:<8} {:>11}  |{}|", step.name, step.state, took, self.picture(step));
+            lines.push(line);
+        }
+        let mut said = Vec::new();
+        for step in &self.steps {
+            if !step.detail.is_empty() && step.state != "stopped" {
+                said.push(format!("{:<10} {}", step.name, words::one_line(&step.detail)));
+            }
+            for wait in step.waited_for.iter().filter(|_| step.state != "running") {
+                said.push(format!("{:<10} waited for {}", "", words::one_line(wait)));
+            }
+            for warning in step.warnings.iter().filter(|warning| **warning != step.detail) {
+                said.push(format!("{:<10} warning: {}", "", words::one_line(warning)));
+            }
+        }
+        if !said.is_empty() {
+            lines.push(String::new());
+            lines.extend(said);
+        }
+        if let Some(error) = &self.error {
+            lines.push(String::new());
+            lines.push(format!("error: {} [{}]", error.message, error.reason));
+            lines.push(format!("help: {}", error.help));
+        }
+        lines.join("\n")
+    }
+
+    fn picture(&self, step: &StepStatus) -> String {
+        let mut cells = [' '; PICTURE];
+        if let Some(began) = step.began_ms
+            && step.state != "skipped"
+        {
+            let whole = self.took_ms.max(1);
+            let cell = |ms: u64| usize::try_from(ms.min(whole) * PICTURE as u64 / whole).unwrap_or(PICTURE);
+            let from = cell(began).min(PICTURE - 1);
+            let to = cell(began.saturating_add(step.took_ms)).clamp(from + 1, PICTURE);
+            cells[from..to].fill('=');
+        }
+        cells.iter().collect()
+    }
+}
+
+impl StepStatus {
+    fn pending(name: &str) -> StepStatus {
+        StepStatus {
+            name: name.to_owned(),
+            state: "pending",
+            began_ms: None,
+            took_ms: 0,
+            detail: String::new(),
+            waited_for: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+    use crate::step::event::VERSION;
+
+    fn entries(events: Vec<(u64, Event)>) -> Vec<Entry> {
+        let entry = |(ms, event)| Entry {
+            v: VERSION,
+            run: "5f0c21aa".into(),
+            at: "2026-01-02T03:04:05.000Z".into(),
+            ms,
+            event,
+        };
+        events.into_iter().map(entry).collect()
+    }
+
+    fn begun() -> (u64, Event) {
+        let steps = ["tokens", "fetch", "packages", "install"].map(String::from).to_vec();
+        let event = Event::RunStarted {
+            verb: "install".into(),
+            fingerprint: "f".into(),
+            version: "0.1.0".into(),
+            boot: String::new(),
+            pid: 7,
+            budget_ms: 570_000,
+            resumes: None,
+            steps,
+        };
+        (0, event)
+    }
+
+    fn ended(step: &str, ending: Ending, detail: &str, took_ms: u64) -> Event {
+        Event::StepEnded { step: step.into(), ending, detail: detail.into(), took_ms }
+    }
+
+    fn story() -> Vec<(u64, Event)> {
+        vec![
+            begun(),
+            (1, Event::StepStarted { step: "tokens".into() }),
+            (2, ended("tokens", Ending::Done, "the manager token is well-formed (opaque)", 1)),
+            (3, Event::StepStarted { step: "fetch".into() }),
+            (3, Event::StepStarted { step: "packages".into() }),
+            (
+                4,
+                Event::StepWaiting {
+                    step: "packages".into(),
+                    what: "the package manager".into(),
+                    holder: Some("apt-daily.service, pid 812, apt-get".into()),
+                },
+            ),
+            (4_000, ended("fetch", Ending::Warned, "mirror 1 was skipped", 3_997)),
+            (6_000, ended("packages", Ending::Done, "apt and dpkg are free", 5_997)),
+            (6_001, Event::StepStarted { step: "install".into() }),
+        ]
+    }
+
+    #[test]
+    fn nothing_was_ever_run() {
+        assert_eq!(Status::of(&[], false).text(), "nothing was run here yet");
+    }
+
+    #[test]
+    fn a_failed_run_shows_where_the_time_went_and_what_to_do() {
+        let mut story = story();
+        story.push((12_000, ended("install", Ending::Failed, "the installer ended with status 1", 5_999)));
+        let failure = Failure::new(
+            Exit::Installer,
+            "installer.failed",
+            "the installer ended with status 1",
+            "read installer.log",
+        );
+        let detail = failure.message.clone();
+        story.push((12_000, Event::RunEnded { exit: 18, detail, failure: Some(failure) }));
+        let status = Status::of(&entries(story), false);
+        assert_eq!(status.state, State::Failed);
+        insta::assert_snapshot!(status.text(), @r"
+        install FAILED after 12.0 s
+        run 5f0c21aa, started 2026-01-02T03:04:05.000Z
+
+        step                       took  0                         12.0 s
+        tokens     done           0.0 s  |=                             |
+        fetch      warned         4.0 s  |==========                    |
+        packages   done           6.0 s  |===============               |
+        install    failed         6.0 s  |               ===============|
+
+        tokens     the manager token is well-formed (opaque)
+        fetch      mirror 1 was skipped
+        packages   apt and dpkg are free
+                   waited for the package manager (apt-daily.service, pid 812, apt-get)
+        install    the installer ended with status 1
+
+        error: the installer ended with status 1 [installer.failed]
+        help: read installer.log
+        ");
+    }
+
+    #[test]
+    fn a_run_that_was_killed_says_so() {
+        let status = Status::of(&entries(story()), false);
+        assert_eq!(status.state, State::Interrupted);
+        assert_eq!(status.steps[3].state, "open");
+        assert!(status.text().starts_with("install was cut off after 6.0 s: run it again"));
+    }
+
+    #[test]
+    fn a_running_step_says_what_it_waits_for() {
+        let status = Status::of(&entries(story()[..6].to_vec()), true);
+        assert_eq!(status.state, State::Running);
+        assert_eq!(status.steps[2].detail, "waiting for the package manager (apt-daily.service, pid 812, apt-get)");
+    }
+}

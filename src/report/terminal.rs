@@ -1,0 +1,117 @@
+//! A run on a terminal: what is finished scrolls up, what runs stands below with a spinner, a byte bar
+//! or what it waits for.
+
+use super::{lines, words};
+use crate::step::{Ending, Entry, Event, View};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
+
+/// The live view.
+pub struct Terminal {
+    bars: MultiProgress,
+    running: Vec<(String, ProgressBar, bool)>,
+    colour: bool,
+}
+
+impl Terminal {
+    /// A live view on standard error.
+    pub fn new(colour: bool) -> Terminal {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        Terminal { bars, running: Vec::new(), colour }
+    }
+
+    fn bar(&self, step: &str) -> Option<&ProgressBar> {
+        self.running.iter().find(|(name, ..)| name == step).map(|(_, bar, _)| bar)
+    }
+
+    fn say(&self, text: &str) {
+        // A terminal that went away is no reason to stop.
+        let _ = self.bars.println(text);
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn ended(&mut self, step: &str, ending: Ending, detail: &str, took_ms: u64) {
+        if let Some(at) = self.running.iter().position(|(name, ..)| name == step) {
+            let (_, bar, _) = self.running.remove(at);
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+        let mark = match ending {
+            Ending::Done => self.paint("32", "ok  "),
+            Ending::Warned => self.paint("33", "warn"),
+            Ending::Skipped => self.paint("2", "skip"),
+            Ending::Failed => self.paint("1;31", "FAIL"),
+            Ending::Stopped => self.paint("2", "stop"),
+        };
+        let took = words::span(Duration::from_millis(took_ms));
+        self.say(&format!("{mark}  {step:<9}  {took:>10}  {}", words::one_line(detail)));
+    }
+}
+
+impl View for Terminal {
+    fn event(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::StepStarted { step } => {
+                let bar = self.bars.add(ProgressBar::new_spinner());
+                bar.set_style(spinner());
+                bar.set_prefix(format!("{step:<9}"));
+                bar.enable_steady_tick(Duration::from_millis(120));
+                self.running.push((step.clone(), bar, false));
+            }
+            Event::StepEnded { step, ending, detail, took_ms } => self.ended(step, *ending, detail, *took_ms),
+            Event::StepWaiting { step, what, holder } => {
+                if let Some(bar) = self.bar(step) {
+                    let holder = holder.as_deref().map(|holder| format!(": {holder}")).unwrap_or_default();
+                    bar.set_message(words::one_line(&format!("waiting for {what}{holder}")));
+                }
+            }
+            Event::StepOutput { step, line } => {
+                if let Some(bar) = self.bar(step) {
+                    bar.set_message(words::one_line(line));
+                }
+            }
+            event => {
+                if let Some(text) = lines::sentence(event) {
+                    self.say(&self.paint("2", &format!("      {text}")));
+                }
+            }
+        }
+    }
+
+    fn bytes(&mut self, step: &'static str, done: u64, total: Option<u64>) {
+        let Some((_, bar, has_bar)) = self.running.iter_mut().find(|(name, ..)| name == step) else { return };
+        if let Some(total) = total {
+            if !*has_bar {
+                *has_bar = true;
+                bar.set_style(byte_bar());
+            }
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        for (_, bar, _) in &self.running {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn spinner() -> ProgressStyle {
+    style("{spinner}     {prefix}  {elapsed:>10}  {wide_msg}").tick_chars("|/-\\ ")
+}
+
+fn byte_bar() -> ProgressStyle {
+    style("{spinner}     {prefix}  {elapsed:>10}  [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")
+        .tick_chars("|/-\\ ")
+        .progress_chars("=> ")
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is one of the two literals above")
+}

@@ -1,0 +1,52 @@
+//! Numbers as people read them.
+
+use std::time::Duration;
+
+/// `0.3 s`, `12.4 s`, `2 min 05 s`, `1 h 02 min`.
+pub fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{:.1} s", span.as_secs_f64().min(59.9)),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `812 B`, `1.5 MB`, `4.2 GB`: decimal units, as mirrors and disks are sold.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// One line of text with no control characters, so that a hostile value cannot move a cursor, forge a
+/// line or colour a log.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_read_well() {
+        let spans = [0, 340, 59_990, 60_000, 125_000, 3_720_000].map(|ms| span(Duration::from_millis(ms)));
+        assert_eq!(spans, ["0.0 s", "0.3 s", "59.9 s", "1 min 00 s", "2 min 05 s", "1 h 02 min"]);
+        let sizes = [0, 999, 1000, 1_500_000, 999_960_000, u64::MAX].map(bytes);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.5 MB", "1.0 GB", "18446744.1 TB"]);
+    }
+
+    #[test]
+    fn a_line_cannot_break_out() {
+        assert_eq!(one_line("a\x1b[31mb\nc"), "a [31mb c");
+    }
+}
