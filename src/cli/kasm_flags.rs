@@ -234,3 +234,74 @@ fn absolute(text: &str) -> String {
     let absolute = std::path::absolute(text).unwrap_or_else(|_| PathBuf::from(text));
     absolute.to_str().map_or_else(|| text.to_owned(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Merged, intent::AddressChoice};
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Debug, Parser)]
+    #[command(max_term_width = 80)]
+    struct Line {
+        #[command(flatten)]
+        flags: KasmFlags,
+    }
+
+    fn parse(line: &str) -> KasmFlags {
+        Line::try_parse_from(std::iter::once("x").chain(line.split(' '))).unwrap().flags
+    }
+
+    #[test]
+    fn the_line_of_kasms_own_script_is_understood_short_and_long() {
+        let short =
+            "-e -S agent -p None -m kasm.example.com -i a1 -r harvester -L 8443 -J 4096 -H -M -abc --release 1.19.0";
+        let long = "--accept-eula --role agent --public-hostname None --manager-hostname kasm.example.com \
+                    --agent-server-id a1 --agent-provider harvester --proxy-port 8443 --swap-size 4096 \
+                    --no-swap-check --manager-token -abc --release 1.19.0";
+        let intent = |line| Merged::of([&parse(line).layer()]).intent().unwrap();
+        assert_eq!(intent(short), intent(long));
+        let intent = intent(short);
+        assert_eq!(intent.address, AddressChoice::Auto);
+        assert_eq!(intent.manager.token.expose(), "-abc", "a token with a hyphen is for the token's rules to refuse");
+        assert_eq!((intent.proxy_port, intent.swap_mib), (Some(8443), Some(4096)));
+        assert_eq!(intent.agent.provider.as_deref(), Some("harvester"));
+    }
+
+    #[test]
+    fn a_guac_line_and_the_flags_that_move_between_releases_are_understood() {
+        let line = "-S guac -n api.example.com -k [COMPONENT_REGISTRATION_TOKEN] -z eu --offline-network-plugin /p.tgz -B \
+                    --installer-arg --new --installer-arg x --release 1.19.0 --force";
+        let intent = Merged::of([&parse(line).layer()]).intent().unwrap();
+        assert_eq!(intent.manager.address.host, "api.example.com");
+        assert_eq!(intent.manager.token.expose(), "[COMPONENT_REGISTRATION_TOKEN]");
+        assert_eq!(intent.installer.values, [("offline-plugin".to_owned(), "/p.tgz".to_owned())]);
+        assert_eq!(intent.installer.flags, ["no-check-ports"]);
+        assert_eq!(intent.installer.extra, ["--new", "x"]);
+        assert!(intent.force);
+    }
+
+    #[test]
+    fn tokens_do_not_show_themselves() {
+        let flags = parse("-M hunter2hunter2 -k hunter3hunter3");
+        assert!(!format!("{flags:?} {:?}", flags.layer()).contains("hunter"));
+        assert_eq!(flags.layer().warnings.len(), 2);
+    }
+
+    #[test]
+    fn each_flag_is_the_one_the_table_of_settings_names() {
+        let command = Line::command();
+        let longs: Vec<&str> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+        for flag in schema::SETTINGS.iter().filter_map(|setting| setting.flag) {
+            assert!(longs.contains(&flag.trim_start_matches("--")), "{flag}");
+        }
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal() {
+        let help = Line::command().render_long_help().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}

@@ -95,7 +95,7 @@ pub enum Error {
         help: String,
     },
     /// A template was not filled in.
-    #[error("{origin}: {key} still holds the placeholder {placeholder}")]
+    #[error("{origin}: {key} {}", LeftOver(placeholder))]
     Placeholder {
         /// The setting.
         key: &'static str,
@@ -163,8 +163,6 @@ pub enum Error {
     Several {
         /// How many, at least two.
         count: usize,
-        /// Their reasons, in the order they were found.
-        reasons: Vec<&'static str>,
         /// All of them, chained.
         #[source]
         all: Arc<Chained>,
@@ -198,11 +196,21 @@ impl Error {
         }
         let text = |error: &Error| {
             let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            format!("{error}{cause}\n{}", error.help())
+            format!("{error}{cause} [{}]\n{}", error.reason(), error.help())
         };
         let chain = errors.iter().rev().fold(None, |next, error| Some(Arc::new(Chained { text: text(error), next })));
-        let reasons = errors.iter().map(Explain::reason).collect();
-        chain.map(|all| Error::Several { count: errors.len(), reasons, all })
+        chain.map(|all| Error::Several { count: errors.len(), all })
+    }
+}
+
+struct LeftOver<'a>(&'a str);
+
+impl fmt::Display for LeftOver<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "None" => f.write_str("is `None`, which is what a template leaves for a variable without a value"),
+            placeholder => write!(f, "still holds the placeholder {}", shortened(placeholder)),
+        }
     }
 }
 

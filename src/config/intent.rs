@@ -81,7 +81,7 @@ pub enum Digest {
 /// The release to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseIntent {
-    /// Kasm's version, where it is known (`1.18.1`).
+    /// Kasm's version as three numbers (`1.18.1`), where it was given or a tarball's name tells it.
     pub version: Option<String>,
     /// Mirrors in the order they are tried; never empty.
     pub sources: Vec<Source>,

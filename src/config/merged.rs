@@ -126,7 +126,7 @@ impl Merged {
             Raw::Integer(number) => number.to_string(),
             Raw::Boolean(value) => value.to_string(),
             Raw::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| without_password(item)).collect();
+                let items: Vec<String> = items.iter().map(|item| value::without_password(item)).collect();
                 return Shown { key, value: Some(items.join(" ")), from, note: None };
             }
             Raw::Secret(_) => "[secret]".into(),
@@ -181,15 +181,4 @@ fn built_in(setting: &Setting) -> Option<String> {
         _ => false,
     };
     sound.then(|| word.to_owned())
-}
-
-/// A URL may carry a password, and an answer must not.
-fn without_password(text: &str) -> String {
-    match reqwest::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => match url.set_password(Some("…")) {
-            Ok(()) => url.to_string().replace("%E2%80%A6", "[secret]"),
-            Err(()) => "[a URL with a password]".into(),
-        },
-        _ => text.to_owned(),
-    }
 }

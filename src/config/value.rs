@@ -57,6 +57,9 @@ pub fn word(text: &str) -> Result<String, Wrong> {
 
 /// A DNS name or an address, without a port; an IPv6 address with or without brackets.
 fn host(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() {
+        return wrong("names no host", "write host, or host:port");
+    }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<Ipv6Addr>().is_ok() {
         return Ok(bare.to_owned());
@@ -96,6 +99,10 @@ fn host(text: &str) -> Result<String, Wrong> {
 
 /// A host, and a port where one is given; an IPv6 address with a port stands in brackets.
 pub fn host_port(text: &str) -> Result<HostPort, Wrong> {
+    // Not quoted: there may be a password before it.
+    if text.contains('@') {
+        return wrong("holds an `@`", "write only the host, without a user: kasm.example.com");
+    }
     if let Some((scheme, rest)) = text.split_once("://") {
         let only = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let scheme = quoted(scheme);
@@ -106,9 +113,6 @@ pub fn host_port(text: &str) -> Result<HostPort, Wrong> {
     }
     if let Some((only, _)) = text.split_once('/') {
         return wrong(format!("is {}, with a path", quoted(text)), format!("write only the host: {only}"));
-    }
-    if text.contains('@') {
-        return wrong("holds an `@`", "write only the host, without a user: kasm.example.com");
     }
     if text.parse::<Ipv6Addr>().is_ok() {
         return Ok(HostPort { host: text.to_owned(), port: None });
@@ -243,6 +247,17 @@ pub fn pin(text: &str) -> Result<Pin, Wrong> {
     }
 }
 
+/// A URL as it may be shown: without the password it may carry.
+pub fn without_password(text: &str) -> String {
+    match reqwest::Url::parse(text) {
+        Ok(mut url) if url.password().is_some() => match url.set_password(Some("secret")) {
+            Ok(()) => url.to_string().replace(":secret@", ":[secret]@"),
+            Err(()) => "[a URL with a password]".into(),
+        },
+        _ => text.to_owned(),
+    }
+}
+
 fn hex(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -258,9 +273,10 @@ fn hex(text: &str) -> Option<[u8; 32]> {
 pub fn url(text: &str) -> Result<String, Wrong> {
     let help = "write https://HOST/PATH or file:///PATH";
     let Ok(url) = reqwest::Url::parse(text) else {
-        return wrong(format!("holds {}, which is no URL", quoted(text)), help);
+        // The address is not repeated where it may hold a password.
+        let shown = if text.contains('@') { "a text with an `@`".into() } else { quoted(text) };
+        return wrong(format!("holds {shown}, which is no URL"), help);
     };
-    // The address is not repeated in full: it may hold a password.
     let sound = match url.scheme() {
         "http" | "https" => url.has_host(),
         "file" => url.path().len() > 1 && url.host_str().is_none_or(|host| host == "localhost"),
