@@ -160,12 +160,36 @@ fn a_refused_port_says_that_nothing_listens() {
 fn a_listener_that_never_answers_is_told_from_a_port_that_is_filtered() {
     let port = listener(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
     let manager = at(port, net::Options::default());
-    let error = run(manager.healthcheck(Deadline::after(Duration::from_millis(300)))).unwrap_err();
+    let error = run(manager.healthcheck(Deadline::after(Duration::from_secs(3)))).unwrap_err();
     assert!(error.heals());
     insta::assert_snapshot!(shown(error, port), @"
-    manager 127.0.0.1:PORT takes the connection but does not answer (0 s)
+    manager 127.0.0.1:PORT takes the connection but does not answer (2 s)
     [manager.silent]
     see `docker ps` on the manager: its containers must be healthy; a load balancer at 127.0.0.1:PORT needs a healthy manager behind it
+    ");
+}
+
+#[test]
+fn a_port_that_drops_every_packet_points_at_the_firewall() {
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, socket};
+    let address: std::net::SocketAddrV4 = "127.0.0.1:0".parse().unwrap();
+    let held = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+    bind(std::os::fd::AsRawFd::as_raw_fd(&held), &SockaddrIn::from(address)).unwrap();
+    listen(&held, Backlog::new(0).unwrap()).unwrap();
+    let held = TcpListener::from(held);
+    let address = held.local_addr().unwrap();
+    // Nobody accepts: once the queue is full the kernel drops each further attempt without a word.
+    let mut queue = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        queue.push(stream);
+    }
+    let manager = at(address.port(), net::Options::default());
+    let error = run(manager.healthcheck(Deadline::after(Duration::from_secs(2)))).unwrap_err();
+    assert!(error.heals());
+    insta::assert_snapshot!(shown(error, address.port()), @"
+    manager 127.0.0.1:PORT does not answer a connection attempt (1 s)
+    [manager.timeout]
+    a firewall or security group most likely drops the packets: let this machine connect to 127.0.0.1:PORT (TCP)
     ");
 }
 

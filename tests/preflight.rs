@@ -102,7 +102,7 @@ fn a_machine_in_order_and_a_self_signed_manager_pass_with_one_warning() {
     ok    address          agent.example.com: as given
     12 checks: 11 ok, 1 warned, 1 skipped
     ");
-    // Four checks asked about the manager; it was asked once without and once with belief in it.
+    // Four checks ask about the manager, but it is asked only once.
     assert_eq!(manager.requests().len(), 1);
 }
 

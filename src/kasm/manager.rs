@@ -171,7 +171,7 @@ impl Manager {
     /// Looks at every stage: name, connection, TLS, health.
     pub async fn look(&self, deadline: Deadline) -> Look {
         // A part of the time for each stage, so that a late one still gets to speak.
-        let share = deadline.remaining().mul_f32(0.4);
+        let share = deadline.remaining().mul_f32(0.45);
         let addresses = self.resolve(deadline.within(share)).await;
         let Ok(found) = &addresses else { return Look { addresses, connection: None, trust: None, health: None } };
         let connection = self.connect(found, deadline.within(share)).await;
@@ -199,14 +199,14 @@ impl Manager {
                 Err(error) => last = Some(error),
             }
             let holder = last.as_ref().map(ToString::to_string);
-            let pausing = jittered(pause);
             match last {
-                Some(error) if deadline.remaining() <= pausing => {
+                // No time left in which an answer could still come.
+                Some(error) if deadline.remaining() <= FIRST_PAUSE => {
                     return Err(Error::GaveUp { waited: started.elapsed(), last: Box::new(error) });
                 }
                 _ => observer.waiting(&Wait { what: format!("manager {}", self.name()), holder, deadline }),
             }
-            tokio::time::sleep(pausing).await;
+            tokio::time::sleep(jittered(pause).min(deadline.remaining() / 2)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -214,13 +214,15 @@ impl Manager {
     async fn ask(&self, deadline: Deadline) -> (Option<Trust>, Result<Health, Error>) {
         let deadline = deadline.within(ANSWER_TIME);
         let started = Instant::now();
+        // The rest of the time is for finding out what is missing, should no answer come.
+        let answer_by = deadline.within(deadline.remaining().mul_f32(0.85));
         let named = !self.network.ca_certs.is_empty() || self.network.pin.is_some();
-        let (trust, response) = match self.request(&self.network, deadline).await {
+        let (trust, response) = match self.request(&self.network, answer_by, deadline).await {
             Ok(response) if self.network.insecure && self.network.pin.is_none() => (Trust::NotAsked, Ok(response)),
             Ok(response) => (Trust::Verified, Ok(response)),
             Err(Error::Untrusted { fault, .. }) if !named && !self.network.insecure => {
                 let unverified = net::Options { insecure: true, ..net::Options::default() };
-                (Trust::Distrusted(fault.why), self.request(&unverified, deadline).await)
+                (Trust::Distrusted(fault.why), self.request(&unverified, answer_by, deadline).await)
             }
             Err(error) => return (None, Err(error)),
         };
@@ -241,24 +243,28 @@ impl Manager {
         (Some(trust), health)
     }
 
-    async fn request(&self, network: &net::Options, deadline: Deadline) -> Result<reqwest::Response, Error> {
+    async fn request(
+        &self,
+        network: &net::Options,
+        answer_by: Deadline,
+        deadline: Deadline,
+    ) -> Result<reqwest::Response, Error> {
         let started = Instant::now();
         // A client anew each time: it reads resolv.conf once, and on first boot that changes.
         let client = net::client(&self.paths, network)?;
         let request = client.get(format!("https://{}/api/__healthcheck", self.name())).send();
-        match tokio::time::timeout_at(deadline.instant().into(), request).await {
+        match tokio::time::timeout_at(answer_by.instant().into(), request).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if error.is_timeout() => Err(self.silence(started.elapsed()).await),
+            Ok(Err(error)) if error.is_timeout() => Err(self.silence(started.elapsed(), deadline).await),
             Ok(Err(error)) => Err(error::classify(&self.name(), error)),
-            Err(_) => Err(self.silence(started.elapsed()).await),
+            Err(_) => Err(self.silence(started.elapsed(), deadline).await),
         }
     }
 
-    /// No answer came in time: finds out, within a second, whether the connection or the answer is missing.
-    async fn silence(&self, after: Duration) -> Error {
-        let moment = Deadline::after(Duration::from_secs(1));
-        let reached = match self.resolve(moment).await {
-            Ok(addresses) => self.connect(&addresses, moment).await,
+    /// No answer came in time: finds out in what is left whether the connection or the answer is missing.
+    async fn silence(&self, after: Duration, deadline: Deadline) -> Error {
+        let reached = match self.resolve(deadline).await {
+            Ok(addresses) => self.connect(&addresses, deadline).await,
             Err(error) => Err(error),
         };
         match reached {

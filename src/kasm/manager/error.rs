@@ -91,7 +91,7 @@ pub enum Error {
         fault: Fault,
     },
     /// A proxy stands in the way.
-    #[error("the proxy does not let this machine through to manager {manager}: {cause}")]
+    #[error("there is no way through the proxy to manager {manager}: {cause}")]
     Proxy {
         /// The manager.
         manager: String,
@@ -349,3 +349,7 @@ fn day(time: rustls::pki_types::UnixTime) -> String {
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     chain(error).find_map(|cause| cause.downcast_ref::<T>())
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;
