@@ -78,11 +78,13 @@ async fn containers_up(
     let expected = installed.containers(role);
     let socket = paths.docker_socket();
     let mut told = None;
+    let mut last = None;
     loop {
         let asked = docker::containers(&socket);
-        let answer = match tokio::time::timeout_at(deadline.instant().into(), asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(docker::Error::Unreachable { path: socket.clone(), why: "no answer in time".into() }),
+        let Ok(answer) = tokio::time::timeout_at(deadline.instant().into(), asked).await else {
+            // What was seen before says more than that the last question came too late.
+            let why = "no answer in time".to_owned();
+            return Err(last.unwrap_or(Error::Docker(docker::Error::Unreachable { path: socket, why })));
         };
         let (trouble, wait) = match answer {
             Ok(list) => {
@@ -105,6 +107,7 @@ async fn containers_up(
             observer.waiting(&wait);
             told = Some(wait);
         }
+        last = Some(trouble);
         tokio::time::sleep(ASK_AGAIN.min(deadline.remaining())).await;
     }
 }

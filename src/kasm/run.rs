@@ -138,6 +138,8 @@ pub async fn run(command: &CommandLine, options: RunOptions<'_>, observer: &dyn 
     let longest = command.secrets().map(|secret| secret.expose().len()).max().unwrap_or(0);
     let output = Output::new(log, options.mask, longest, observer);
 
+    // A run that was killed could not clear up behind itself.
+    remove_logs(&options.working_dir, observer);
     let (child, reader) = start(command, &options)?;
     let running = Running {
         session: Session::of_child(child.id().unwrap_or_default() as i32).map_err(Error::Supervise)?,
@@ -193,10 +195,11 @@ fn environment(
     ours: impl Iterator<Item = (OsString, OsString)>,
 ) -> impl Iterator<Item = (OsString, OsString)> {
     let holds_secret = |value: &OsStr| {
-        command.secrets().filter(|secret| !secret.is_empty()).any(|secret| {
-            let secret = secret.expose().as_bytes();
-            value.as_bytes().windows(secret.len()).any(|window| window == secret)
-        })
+        command
+            .secrets()
+            .map(|secret| secret.expose().as_bytes())
+            .filter(|secret| secret.len() >= 8)
+            .any(|secret| value.as_bytes().windows(secret.len()).any(|window| window == secret))
     };
     ours.filter(move |(name, value)| {
         !name.as_bytes().starts_with(ENV_PREFIX.as_bytes())

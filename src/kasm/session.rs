@@ -10,6 +10,7 @@ use crate::observe::{Observer, Wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -210,7 +211,9 @@ pub async fn end_leftover(record: &Path, grace: Duration, observer: &dyn Observe
     let unreadable = |source| Error::Unreadable { path: record.to_owned(), source };
     let bytes = match std::fs::read(record) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Leftover::None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Leftover::None);
+        }
         Err(error) => return Err(unreadable(error)),
     };
     // A record that makes no sense names nobody; it is in the way all the same.
@@ -247,6 +250,30 @@ pub async fn end_leftover(record: &Path, grace: Duration, observer: &dyn Observe
         Leftover::None | Leftover::Gone => {}
     }
     Ok(leftover)
+}
+
+/// [`end_leftover`] for the `installer.pid` of every attempt below `attempts_dir`; what was found, but for
+/// nothing at all.
+pub async fn end_leftovers(
+    attempts_dir: &Path,
+    grace: Duration,
+    observer: &dyn Observer,
+) -> Result<Vec<Leftover>, Error> {
+    let unreadable = |source| Error::Unreadable { path: attempts_dir.to_owned(), source };
+    let entries = match std::fs::read_dir(attempts_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let record = entry.map_err(unreadable)?.path().join("installer.pid");
+        match end_leftover(&record, grace, observer).await? {
+            Leftover::None => {}
+            leftover => found.push(leftover),
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

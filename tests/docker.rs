@@ -1,0 +1,240 @@
+//! Docker's socket, imitated, and the proof that asks it.
+
+use kasm_bootstrap::config::intent::*;
+use kasm_bootstrap::deadline::Deadline;
+use kasm_bootstrap::error::{Explain, Failure};
+use kasm_bootstrap::health::{Error, Proof, prove};
+use kasm_bootstrap::kasm::docker::{self, containers};
+use kasm_bootstrap::observe::{Observer, Silent, Wait};
+use kasm_bootstrap::paths::Paths;
+use kasm_bootstrap::secret::Secret;
+use kasm_stand_in::http::{Handler, Server, Stream, head, respond};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn list(containers: &[(&str, &str, &str)]) -> String {
+    let items: Vec<serde_json::Value> = containers
+        .iter()
+        .map(|(name, state, status)| serde_json::json!({"Names": [format!("/{name}")], "State": state, "Status": status}))
+        .collect();
+    serde_json::Value::from(items).to_string()
+}
+
+const UP: [(&str, &str, &str); 3] = [
+    ("kasm_agent", "running", "Up 5 seconds (healthy)"),
+    ("kasm_proxy", "running", "Up 5 seconds"),
+    ("unrelated", "exited", "Exited (1) 3 days ago"),
+];
+
+/// Answers with each text in turn, and with the last one for ever.
+fn answers(texts: Vec<String>) -> Handler {
+    let count = AtomicUsize::new(0);
+    Arc::new(move |_, stream: &mut dyn Stream| {
+        let text = &texts[count.fetch_add(1, Ordering::SeqCst).min(texts.len() - 1)];
+        respond(stream, "200 OK", &[("Content-Type", "application/json")], text.as_bytes())
+    })
+}
+
+struct Root {
+    directory: TempDir,
+}
+
+impl Root {
+    /// An agent, installed as asked for.
+    fn agent() -> Root {
+        let root = Root { directory: tempfile::tempdir().unwrap() };
+        let app = root.paths().at("/opt/kasm/1.16.1/conf/app");
+        fs::create_dir_all(&app).unwrap();
+        fs::create_dir_all(root.paths().at("/run")).unwrap();
+        symlink("/opt/kasm/1.16.1", root.paths().kasm_current()).unwrap();
+        let text = "agent: {public_hostname: 10.0.0.4}\nmanager: {hostnames: [kasm.example.com], token: aVeryOpaqueToken1234}\n";
+        fs::write(app.join("agent.app.config.yaml"), text).unwrap();
+        root
+    }
+
+    fn paths(&self) -> Paths {
+        Paths::below(self.directory.path())
+    }
+
+    fn docker(&self, texts: Vec<String>) -> Server {
+        Server::unix(&self.paths().docker_socket(), answers(texts))
+    }
+
+    fn prove(&self, intent: &Intent, deadline: Duration, observer: &dyn Observer) -> Result<Proof, Error> {
+        block_on(prove(&self.paths(), intent, "10.0.0.4", Deadline::after(deadline), observer))
+    }
+}
+
+fn intent() -> Intent {
+    Intent {
+        role: Role::Agent,
+        release: ReleaseIntent {
+            version: Some("1.16.1".into()),
+            sources: vec![Source::Url("http://mirror/".into())],
+            digest: Digest::Pinned("0".repeat(64)),
+        },
+        manager: ManagerIntent {
+            address: HostPort { host: "kasm.example.com".into(), port: None },
+            token: Secret::new("aVeryOpaqueToken1234"),
+            wait: Duration::from_secs(60),
+        },
+        address: AddressChoice::Auto,
+        proxy_port: None,
+        agent: AgentIntent::default(),
+        guac: GuacIntent::default(),
+        token_format: Default::default(),
+        swap_mib: None,
+        apt_wait: Duration::from_secs(60),
+        network: Default::default(),
+        budget: Duration::from_secs(570),
+        installer: InstallerIntent::default(),
+        force: false,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_socket_with_a_path_too_long_for_an_address_is_reached_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let long = directory.path().join("d".repeat(120));
+    fs::create_dir(&long).unwrap();
+    // The imitation itself binds through a shorter way into the same directory.
+    let short = directory.path().join("s");
+    symlink(&long, &short).unwrap();
+    let server = Server::unix(&short.join("docker.sock"), answers(vec![list(&UP)]));
+    let found = block_on(containers(&long.join("docker.sock"))).unwrap();
+    assert_eq!(found.len(), 3);
+    assert_eq!(found[0].names, ["kasm_agent"]);
+    let requests = server.requests();
+    assert_eq!((requests[0].method.as_str(), requests[0].target.as_str()), ("GET", "/containers/json?all=1"));
+}
+
+#[test]
+fn a_docker_that_is_not_there_or_talks_nonsense_is_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("docker.sock");
+    let ask = |socket: &PathBuf| block_on(containers(socket));
+    assert!(matches!(ask(&socket), Err(docker::Error::NoSocket(_))));
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let refused = ask(&socket).unwrap_err();
+    assert!(refused.to_string().contains("refused"), "{refused}");
+    fs::remove_file(&socket).unwrap();
+
+    let nonsense: [(&str, Handler); 4] = [
+        ("no list", Arc::new(|_, stream| respond(stream, "200 OK", &[], b"{}"))),
+        ("HTTP status 500", Arc::new(|_, stream| respond(stream, "500 Oops", &[], b"[]"))),
+        ("not a list", Arc::new(|_, stream| respond(stream, "200 OK", &[], b"[{\"Names\": "))),
+        (
+            "longer than",
+            Arc::new(|_, stream| {
+                head(stream, "200 OK", &[], None)?;
+                loop {
+                    stream.write_all(&[b' '; 65536])?;
+                }
+            }),
+        ),
+    ];
+    for (words, handler) in nonsense {
+        let _server = Server::unix(&socket, handler);
+        let error = ask(&socket).unwrap_err();
+        assert!(matches!(error, docker::Error::Answer(_)) && error.to_string().contains(words), "{error}");
+    }
+}
+
+#[derive(Default)]
+struct Waits(Mutex<Vec<String>>);
+
+impl Observer for Waits {
+    fn waiting(&self, wait: &Wait) {
+        self.0.lock().unwrap().push(format!("{}: {}", wait.what, wait.holder.clone().unwrap_or_default()));
+    }
+}
+
+#[test]
+fn an_agent_is_proven_once_its_containers_are_up_and_each_change_is_told() {
+    let root = Root::agent();
+    let starting = list(&[("kasm_agent", "running", "Up 1 second (health: starting)"), UP[1]]);
+    let _docker = root.docker(vec![list(&[]), starting.clone(), starting, list(&UP)]);
+    let waits = Waits::default();
+    let proof = root.prove(&intent(), LONG, &waits).unwrap();
+    assert_eq!(proof.version.as_deref(), Some("1.16.1"));
+    assert_eq!(proof.containers, [("kasm_agent".into(), "healthy".into()), ("kasm_proxy".into(), "running".into())]);
+    assert_eq!(
+        *waits.0.lock().unwrap(),
+        [
+            "container kasm_agent: is not there",
+            "container kasm_agent: is starting, its health check has not decided yet",
+        ]
+    );
+}
+
+#[test]
+fn containers_that_do_not_come_up_are_named_at_the_deadline() {
+    let root = Root::agent();
+    let sick = [
+        ("kasm_agent", "restarting", "Restarting (1) 2 seconds ago"),
+        ("kasm_proxy", "running", "Up 2 minutes (unhealthy)"),
+    ];
+    let _docker = root.docker(vec![list(&sick)]);
+    let failure = Failure::from(root.prove(&intent(), Duration::from_millis(300), &Silent).unwrap_err());
+    insta::assert_snapshot!(kasm_bootstrap::cli::answer::text(&failure), @r"
+    error: not all containers are up: kasm_agent is restarting (exit 1), kasm_proxy is running but unhealthy [health.containers]
+    help: `docker logs kasm_agent` says why; run install again once it is mended
+    ");
+    assert_eq!(failure.code, 19);
+}
+
+#[test]
+fn a_docker_that_comes_late_is_waited_for_and_one_that_does_not_come_is_told() {
+    let root = Root::agent();
+    let error = root.prove(&intent(), Duration::ZERO, &Silent).unwrap_err();
+    assert_eq!(error.reason(), "health.docker-unreachable");
+
+    // It comes when its absence has been noticed.
+    struct Late<'a>(&'a Root, Mutex<Option<Server>>);
+    impl Observer for Late<'_> {
+        fn waiting(&self, wait: &Wait) {
+            assert_eq!(wait.what, "Docker");
+            *self.1.lock().unwrap() = Some(self.0.docker(vec![list(&UP)]));
+        }
+    }
+    let late = Late(&root, Mutex::default());
+    assert_eq!(root.prove(&intent(), LONG, &late).unwrap().containers.len(), 2);
+}
+
+#[test]
+fn nothing_is_asked_of_docker_where_nothing_was_to_be_started() {
+    let root = Root::agent();
+    let mut intent = intent();
+    intent.installer.flags = vec!["no-start".into()];
+    let proof = root.prove(&intent, Duration::ZERO, &Silent).unwrap();
+    assert!(proof.not_started && proof.containers.is_empty());
+}
+
+#[test]
+fn what_is_wrong_on_the_disk_is_told_at_once() {
+    let root = Root::agent();
+    let mut other = intent();
+    other.release.version = Some("1.17.0".into());
+    assert_eq!(root.prove(&other, LONG, &Silent).unwrap_err().to_string(), "Kasm 1.16.1 is installed, not 1.17.0");
+    let mut other = intent();
+    other.manager.token = Secret::new("anotherOpaqueToken12");
+    let error = root.prove(&other, LONG, &Silent).unwrap_err();
+    assert_eq!(error.reason(), "health.other-configuration");
+    assert!(!error.to_string().contains("OpaqueToken"), "{error}");
+    fs::remove_file(root.paths().kasm_current()).unwrap();
+    let error = root.prove(&intent(), LONG, &Silent).unwrap_err();
+    assert_eq!((error.reason(), error.exit().code()), ("health.not-installed", 19));
+    symlink("gone", root.paths().kasm_current()).unwrap();
+    assert_eq!(root.prove(&intent(), LONG, &Silent).unwrap_err().to_string(), "/opt/kasm/current leads nowhere");
+}
