@@ -90,7 +90,7 @@ impl Root {
     }
 
     fn differences(&self, intent: &Intent) -> Vec<String> {
-        self.installed().differences(&self.paths(), intent, "10.0.0.4").unwrap()
+        self.installed().differences(&self.paths(), intent, Some("10.0.0.4")).unwrap()
     }
 }
 
