@@ -6,6 +6,7 @@ use super::layer::{Entry, Layer, Origin, Raw, Stack};
 use super::meaning::{self, Meaning};
 use super::schema::{self, Kind, Setting};
 use super::{read, value};
+use crate::net;
 use crate::secret::Secret;
 use std::path::Path;
 
@@ -126,7 +127,10 @@ impl Merged {
             Raw::Integer(number) => number.to_string(),
             Raw::Boolean(value) => value.to_string(),
             Raw::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| value::without_password(item)).collect();
+                let items: Vec<String> = match setting.kind {
+                    Kind::Urls => items.iter().map(|item| net::redact(item)).collect(),
+                    _ => items.clone(),
+                };
                 return Shown { key, value: Some(items.join(" ")), from, note: None };
             }
             Raw::Secret(_) => "[secret]".into(),

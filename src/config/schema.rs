@@ -26,7 +26,7 @@ pub enum Kind {
     Mebibytes,
     /// 64 hexadecimal digits, or `sidecar`.
     Digest,
-    /// 64 hexadecimal digits.
+    /// The SHA-256 of a certificate or public key.
     Pin,
     /// A file.
     Path,

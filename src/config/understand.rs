@@ -243,7 +243,7 @@ impl<'a> Reader<'a> {
         let published = || full.as_deref().and_then(catalog::published_digest).map(|hex| Digest::Pinned(hex.into()));
         let Some(digest) = digest.or_else(published) else {
             let source_shown = match sources.first() {
-                Some(Source::Url(url)) => value::without_password(url),
+                Some(Source::Url(url)) => net::redact(url),
                 Some(Source::File(path)) => path.display().to_string(),
                 None => String::new(),
             };

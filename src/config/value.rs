@@ -3,7 +3,7 @@
 
 use super::error::quoted;
 use super::intent::{AddressChoice, Digest, HostPort};
-use crate::net::tls::Pin;
+use crate::net::Pin;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -228,45 +228,20 @@ pub fn digest(text: &str) -> Result<Digest, Wrong> {
         return Ok(Digest::Sidecar);
     }
     let help = "write the 64 digits that `kasm-bootstrap release digest FILE` prints, or sidecar";
-    match hex(text) {
-        Some(_) => Ok(Digest::Pinned(text.to_ascii_lowercase())),
-        None => wrong(format!("is {}, which is no SHA-256", quoted(text)), help),
+    match text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(Digest::Pinned(text.to_ascii_lowercase())),
+        false => wrong(format!("is {}, which is no SHA-256", quoted(text)), help),
     }
 }
 
-/// The SHA-256 of a certificate or public key: 64 hexadecimal digits, colons between the bytes allowed,
-/// as `openssl x509 -fingerprint -sha256` writes them.
+/// The SHA-256 of a certificate or public key, in any spelling that [`Pin`] reads.
 pub fn pin(text: &str) -> Result<Pin, Wrong> {
-    let digits = if text.len() == 95 { text.replace(':', "") } else { text.to_owned() };
-    match hex(&digits) {
-        Some(bytes) => Ok(Pin(bytes)),
-        None => wrong(
+    text.parse().or_else(|_| {
+        wrong(
             format!("is {}, which is no SHA-256", quoted(text)),
             "write the 64 digits that `openssl x509 -in CERT -noout -fingerprint -sha256` prints",
-        ),
-    }
-}
-
-/// A URL as it may be shown: without the password it may carry.
-pub fn without_password(text: &str) -> String {
-    match reqwest::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => match url.set_password(Some("secret")) {
-            Ok(()) => url.to_string().replace(":secret@", ":[secret]@"),
-            Err(()) => "[a URL with a password]".into(),
-        },
-        _ => text.to_owned(),
-    }
-}
-
-fn hex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+        )
+    })
 }
 
 /// A URL a release can be fetched from.
