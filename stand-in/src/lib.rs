@@ -2,4 +2,5 @@
 //! on loopback (or a unix socket) only and ends when it is dropped.
 
 pub mod http;
+pub mod mirror;
 pub mod tls;
