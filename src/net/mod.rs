@@ -80,6 +80,12 @@ pub enum RedirectRefused {
         /// Where to, without credentials and query.
         to: String,
     },
+    /// To something that is not HTTP.
+    #[error("it redirects to {to}, which is neither https nor http")]
+    Scheme {
+        /// Where to, without credentials and query.
+        to: String,
+    },
     /// Too many.
     #[error("it redirects more than {MAX_REDIRECTS} times")]
     TooMany,
@@ -103,6 +109,10 @@ pub fn client(paths: &Paths, options: &Options) -> Result<reqwest::Client, Error
 fn redirect(attempt: Attempt) -> Action {
     if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error(RedirectRefused::TooMany);
+    }
+    if !matches!(attempt.url().scheme(), "https" | "http") {
+        let to = redact(attempt.url().as_str());
+        return attempt.error(RedirectRefused::Scheme { to });
     }
     let secure_before = attempt.previous().iter().any(|url| url.scheme() == "https");
     if secure_before && attempt.url().scheme() != "https" {

@@ -16,7 +16,7 @@ pub enum Error {
         text: String,
     },
     /// No source is left to ask.
-    #[error("the release cannot be downloaded from any of its {count} source(s)")]
+    #[error("the release cannot be downloaded from {}", sources(*.count))]
     NoSource {
         /// How many there are.
         count: usize,
@@ -103,6 +103,11 @@ impl Explain for Error {
     fn help(&self) -> String {
         match self {
             Error::NotADigest { .. } => "give 64 hexadecimal digits, as sha256sum prints them".into(),
+            Error::NoSource { causes, .. } if causes.any(|line| line.contains("not trusted here")) => {
+                "where the mirror is your own, give its authority's certificate (or its self-signed one) with \
+                 --ca-cert, or pin its key with --tls-pin"
+                    .into()
+            }
             Error::NoSource { .. } => {
                 "open one of the URLs from this machine with curl -v; check the name, the proxy and the certificate, \
                  or give another mirror with --release-url"
@@ -145,6 +150,13 @@ impl Explain for Error {
             Error::Refused { .. } => Exit::Archive,
             Error::Unpack { .. } => Exit::Unexpected,
         }
+    }
+}
+
+fn sources(count: usize) -> String {
+    match count {
+        1 => "its only source".into(),
+        count => format!("any of its {count} sources"),
     }
 }
 
@@ -206,6 +218,12 @@ impl Causes {
     pub(super) fn new(lines: Vec<String>) -> Causes {
         let chain = lines.into_iter().rev().fold(None, |next, line| Some(Box::new(Causes { line, next })));
         chain.map_or_else(|| Causes { line: "no source was asked".into(), next: None }, |first| *first)
+    }
+}
+
+impl Causes {
+    fn any(&self, is: impl Fn(&str) -> bool) -> bool {
+        std::iter::successors(Some(self), |causes| causes.next.as_deref()).any(|causes| is(&causes.line))
     }
 }
 

@@ -74,14 +74,6 @@ impl Tarball {
     pub(super) fn file(&self) -> &File {
         &self.file
     }
-
-    /// An error if somebody wrote to the file since it was verified.
-    pub(super) fn unchanged(&self) -> Result<(), Error> {
-        match Stamp::of(&self.file) {
-            Ok(stamp) if stamp == self.stamp => Ok(()),
-            _ => Err(Error::Changed { path: self.path.clone() }),
-        }
-    }
 }
 
 impl Verified<Tarball> {
@@ -100,8 +92,19 @@ impl Verified<Tarball> {
             return Err(Error::Mismatch { wanted, found, causes });
         }
         let tarball = Tarball { file, path: path.to_owned(), stamp };
-        tarball.unchanged()?;
-        Ok(Verified { value: tarball, digest: wanted })
+        let verified = Verified { value: tarball, digest: wanted };
+        verified.unchanged()?;
+        Ok(verified)
+    }
+
+    /// An error if somebody wrote to the file since it was verified; blocking. Renaming or removing it
+    /// leaves traces in the inode too: then the bytes are hashed once more.
+    pub(super) fn unchanged(&self) -> Result<(), Error> {
+        let same = match Stamp::of(&self.file) {
+            Ok(stamp) if stamp == self.stamp => true,
+            _ => hash(&self.file, u64::MAX).is_ok_and(|(hasher, _)| hasher.finalize() == *self.digest.bytes()),
+        };
+        if same { Ok(()) } else { Err(Error::Changed { path: self.path.clone() }) }
     }
 
     /// A file that this room itself wrote and hashed, byte for byte, through this handle.

@@ -4,5 +4,6 @@
 pub mod docker;
 pub mod http;
 pub mod manager;
+pub mod mirror;
 pub mod release;
 pub mod tls;
