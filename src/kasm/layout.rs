@@ -100,6 +100,8 @@ impl Installed {
             let target = fs::read_link(&place).ok()?;
             let target: PathBuf = target.components().collect(); // without a slash at the end
             place = match target.is_absolute() {
+                // An installer that knows of the root may have put it into the link.
+                true if target.starts_with(paths.root()) => target,
                 true => paths.at(&target),
                 false => place.parent()?.join(target),
             };

@@ -156,14 +156,11 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // One last connection wakes the accepting thread; if it fails, the listener is gone already.
-        if let Some(address) = self.address {
-            drop(TcpStream::connect(address));
-        }
-        if let Some(path) = &self.socket {
-            drop(UnixStream::connect(path));
-        }
-        if let Some(accept) = self.accept.take() {
+        // One last connection wakes the accepting thread. Where none can be made (the socket's directory is
+        // gone), the thread sleeps until the process ends.
+        let tcp = self.address.is_some_and(|address| TcpStream::connect(address).is_ok());
+        let unix = self.socket.as_ref().is_some_and(|path| UnixStream::connect(path).is_ok());
+        if let (true, Some(accept)) = (tcp || unix, self.accept.take()) {
             let _ = accept.join(); // a panic there has been printed already
         }
         if let Some(path) = &self.socket {

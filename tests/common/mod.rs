@@ -8,7 +8,7 @@ use kasm_stand_in::release::{Built, Options, Release};
 use kasm_stand_in::tls;
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -22,7 +22,6 @@ pub const DEADLINE: &str = "120s";
 
 /// A scratch machine, its manager, its mirror and its Docker.
 pub struct Scene {
-    directory: tempfile::TempDir,
     pub root: PathBuf,
     pub release: Built,
     pub manager: Manager,
@@ -30,6 +29,8 @@ pub struct Scene {
     pub mirror: Server,
     /// So many of the next downloads are cut in their middle.
     pub cuts: Arc<AtomicUsize>,
+    // Last: the servers' sockets are in it.
+    directory: tempfile::TempDir,
 }
 
 impl Scene {
@@ -88,6 +89,7 @@ impl Scene {
     pub fn install_args(&self) -> Vec<String> {
         let token = self.directory.path().join("token");
         fs::write(&token, TOKEN).unwrap();
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
         let (manager, token) = (self.manager.address().to_string(), token.display().to_string());
         let (url, digest) = (self.url(), self.release.sha256.clone());
         [
@@ -199,7 +201,6 @@ pub fn spoken(output: &Output) -> (i32, String, String) {
 /// Every path below a directory, with what tells a change: mode, size, link target, content's hash.
 pub fn picture(directory: &Path) -> Vec<String> {
     use sha2::Digest;
-    use std::os::unix::fs::PermissionsExt;
     let mut lines = Vec::new();
     let mut left = vec![directory.to_owned()];
     while let Some(path) = left.pop() {

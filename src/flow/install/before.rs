@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How long the manager may take to tell the time, when a token looks expired.
 const ASK_TIME: Duration = Duration::from_secs(5);
 
+/// Checks whose question a later step asks again, and waits for the answer.
+const FOLLOWED: [&str; 5] = ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address"];
+
 /// Puts back what a killed run has left: timers paused, apt's snippet, an installer still at work.
 pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let mut put_back = Vec::new();
@@ -139,13 +142,15 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
     context.address = Some(work.intent.address.clone());
     context.mode = preflight::Mode::Wait;
     let report = preflight::run(&preflight::checks(), &context).await;
-    for result in report.of("warn") {
+    // What the steps `manager` and `address` will say themselves is not said twice.
+    let warned: Vec<_> = report.of("warn").filter(|result| !FOLLOWED.contains(&result.name)).collect();
+    for result in &warned {
         let remedy = result.verdict.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
         cx.observer.warn(&format!("{}: {}{remedy}", result.name, result.verdict.detail()));
     }
     match report.failure() {
         Some(failure) => Err(failure),
-        None if report.of("warn").next().is_none() => Ok(Finish::Done(report.sum())),
+        None if warned.is_empty() => Ok(Finish::Done(report.sum())),
         None => Ok(Finish::Warned(report.sum())),
     }
 }
