@@ -314,13 +314,42 @@ fn a_download_survives_kill_9() {
 }
 
 #[test]
-fn an_unpacking_that_was_killed_leaves_nothing_for_the_next_one() {
-    let (bench, bytes) = (Bench::new(), release());
+fn an_unpacking_that_is_killed_leaves_a_whole_release_or_none_and_nothing_for_the_next_one() {
+    let bench = Bench::new();
+    let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let content = noise(40_000);
+    for n in 0..600 {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        builder.append_data(&mut header, format!("kasm_release/{n}"), content.as_slice()).unwrap();
+    }
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    header.set_mode(0o755);
+    header.set_cksum();
+    builder.append_data(&mut header, "kasm_release/install.sh", std::io::empty()).unwrap();
+    let bytes = builder.into_inner().unwrap().finish().unwrap();
     fs::write(bench.path("file"), &bytes).unwrap();
-    fs::create_dir_all(bench.path("t/.kasm_release.99.new/kasm_release/half")).unwrap();
-    let (file, target) = (bench.path("file").display().to_string(), bench.path("t").display().to_string());
-    assert_eq!(bench.run(&["unpack", "--sha256", &hex(&bytes), &file, &target]).code, 0);
-    assert_eq!(fs::read_dir(bench.path("t")).unwrap().count(), 1);
+    let (file, target) = (bench.path("file").display().to_string(), bench.path("t"));
+    let digest = hex(&bytes);
+    let args = ["unpack", "--sha256", &digest, &file, &target.display().to_string()];
+    for files_before_the_kill in [0, 1, 50, 300] {
+        let mut child = bench.command(&args).stdout(Stdio::null()).spawn().unwrap();
+        let temporary = target.join(format!(".kasm_release.{}.new/kasm_release", child.id()));
+        while child.try_wait().unwrap().is_none() {
+            if fs::read_dir(&temporary).is_ok_and(|files| files.count() > files_before_the_kill) {
+                child.kill().unwrap();
+            }
+        }
+        assert!(
+            !target.join("kasm_release").exists() || fs::read_dir(target.join("kasm_release")).unwrap().count() == 601
+        );
+    }
+    assert_eq!(bench.run(&args).code, 0);
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(target.join("kasm_release")).unwrap().count(), 601);
 }
 
 #[test]
@@ -368,4 +397,24 @@ fn the_deadline_of_the_command_line_is_kept() {
     let said = bench.run(&["fetch", "--deadline", "500ms", "--sha256", &hex(&bytes), &mirror.url(NAME)]);
     assert_eq!(said.code, 15);
     assert!(said.err.contains("[download.deadline]"), "{}", said.err);
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used_and_no_proxy_is_honoured() {
+    let (bench, bytes) = (Bench::new(), release());
+    let served = bytes.clone();
+    let proxy = kasm_stand_in::http::Server::plain(std::sync::Arc::new(move |_, stream| {
+        kasm_stand_in::http::respond(stream, "200 OK", &[], &served)
+    }));
+    let direct = mirror(&bytes);
+    let (there, here, digest) = ("http://mirror.invalid/x.tar.gz", direct.url(NAME), hex(&bytes));
+    let fetch = |url: &str, out: &str| {
+        let mut command =
+            bench.command(&["fetch", "--sha256", &digest, url, "-o", &bench.path(out).display().to_string()]);
+        command.env("http_proxy", proxy.url()).env("no_proxy", "127.0.0.1").status().unwrap()
+    };
+    assert!(fetch(there, "one").success());
+    assert_eq!(proxy.requests()[0].target, there);
+    assert!(fetch(&here, "two").success());
+    assert_eq!((proxy.requests().len(), direct.requests().len()), (1, 1));
 }

@@ -517,6 +517,33 @@ fn a_self_signed_certificate_is_trusted_when_it_is_given_itself() {
 }
 
 #[test]
+fn a_certificate_as_kasm_makes_it_is_trusted_when_it_is_given_itself_and_names_the_host() {
+    let bytes = blob(100_000, 38);
+    let identity = tls::kasm_like("127.0.0.1");
+    let mirror = tls_mirror(&identity, &bytes);
+    let failure = Bench::new().fetch(&[mirror.url(NAME)], digest(&bytes)).unwrap_err();
+    assert!(failure.causes[0].ends_with("its certificate is self-signed and not trusted here"), "{failure:?}");
+    trusting(&identity.trust_pem).gets(&mirror, &bytes);
+
+    let identity = tls::kasm_like("kasm.example.com");
+    let mirror = tls_mirror(&identity, &bytes);
+    let failure = trusting(&identity.trust_pem).fetch(&[mirror.url(NAME)], digest(&bytes)).unwrap_err();
+    assert!(failure.causes[0].ends_with("is not for 127.0.0.1, but for: kasm.example.com"), "{failure:?}");
+}
+
+#[test]
+fn a_mirror_whose_name_cannot_be_resolved_does_not_hold_up_the_next_one() {
+    let bench = Bench::new();
+    fs::create_dir(bench.directory.path().join("etc")).unwrap();
+    // Nobody listens at this name server: no answer is a fault that may pass, so the next mirror has its turn.
+    fs::write(bench.directory.path().join("etc/resolv.conf"), "nameserver 127.0.0.254\noptions timeout:1 attempts:1\n")
+        .unwrap();
+    let bytes = blob(10_000, 39);
+    let mirror = mirror(&bytes, []);
+    bench.fetch(&["http://mirror.invalid/x.tar.gz".into(), mirror.url(NAME)], digest(&bytes)).unwrap();
+}
+
+#[test]
 fn a_certificate_for_another_name_is_refused() {
     let bytes = blob(100_000, 34);
     for identity in [tls::self_signed(&["kasm.example.com"]), tls::issued(&["kasm.example.com"])] {

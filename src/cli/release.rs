@@ -10,7 +10,7 @@ use crate::release::{self, Cache, Digest, Limits, Request, Tarball, Verified, Wa
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// The command's flags.
@@ -115,7 +115,7 @@ fn span(text: &str) -> Result<Duration, String> {
 
 /// Runs the command.
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
-    let teller = Teller { quiet: global.quiet, verbose: global.verbose > 0 };
+    let teller = Teller { quiet: global.quiet, verbose: global.verbose > 0, last: Mutex::default() };
     match args.command {
         Command::Fetch(args) => fetch(global, args, &teller).await,
         Command::Verify(args) => {
@@ -254,20 +254,26 @@ impl Network {
 struct Teller {
     quiet: bool,
     verbose: bool,
+    /// What was said last: nothing is said twice in a row.
+    last: Mutex<String>,
 }
 
 impl Teller {
     fn say(&self, text: &str) {
-        if !self.quiet {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.quiet && *last != text {
             eprintln!("{text}");
+            text.clone_into(&mut last);
         }
     }
 }
 
 impl Observer for Teller {
     fn waiting(&self, wait: &Wait) {
-        let holder = wait.holder.as_deref().map(|holder| format!(" ({holder})")).unwrap_or_default();
-        self.say(&format!("waiting for {}{holder}", wait.what));
+        if self.verbose {
+            let holder = wait.holder.as_deref().map(|holder| format!(" ({holder})")).unwrap_or_default();
+            self.say(&format!("waiting for {}{holder}", wait.what));
+        }
     }
 
     fn note(&self, text: &str) {

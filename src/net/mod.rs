@@ -30,7 +30,7 @@ pub struct Options {
     pub ca_certs: Vec<PathBuf>,
     /// Accept exactly the certificate or public key with this SHA-256, whoever issued it.
     pub pin: Option<Pin>,
-    /// Do not verify certificates at all.
+    /// Do not verify certificates at all. A pin counts all the same.
     pub insecure: bool,
 }
 

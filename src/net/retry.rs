@@ -40,6 +40,12 @@ pub fn of_error(error: &reqwest::Error) -> Retry {
     Retry::Again(None)
 }
 
+/// True if a name server says that the host does not exist. That may pass at boot, and will not pass if
+/// somebody mistyped it: whoever asks again should not do so for long.
+pub fn is_unknown_name(error: &reqwest::Error) -> bool {
+    chain(error).any(|cause| matches!(cause.downcast_ref(), Some(ResolveError::NoSuchName { .. })))
+}
+
 fn of_tls(error: &rustls::Error) -> Retry {
     match error {
         // At boot the clock may not be set yet; it will be.

@@ -194,7 +194,7 @@ async fn within<T>(asked: &Asked<'_>, future: impl Future<Output = T>) -> Option
 pub(super) fn fault_of(error: &reqwest::Error) -> Fault {
     let text = describe(error);
     match retry::of_error(error) {
-        Retry::Again(after) => Fault { after, unknown_name: text.contains("does not exist"), ..Fault::passing(text) },
+        Retry::Again(after) => Fault { after, unknown_name: retry::is_unknown_name(error), ..Fault::passing(text) },
         Retry::No => Fault::last(text),
     }
 }

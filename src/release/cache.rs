@@ -160,7 +160,8 @@ impl Cache {
         }
     }
 
-    /// Makes a finished download the kept file; blocking.
+    /// Makes a finished download the kept file; blocking. Nothing is synced: whoever takes it out of the
+    /// cache later hashes it again.
     pub(super) fn keep(&self, file: File, partial: &Path, digest: Digest) -> Result<Verified<Tarball>, Error> {
         let path = self.path(&digest);
         let fail = |source| Error::Spool { path: path.clone(), source };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// How often a mirror whose name does not exist is asked: at boot names may come late, a typing error
 /// stays.
-const UNKNOWN_NAME_TRIES: u32 = 5;
+const UNKNOWN_NAME_TRIES: u32 = 8;
 
 /// Why a source did not give the release.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -131,7 +131,12 @@ impl Verified<Tarball> {
 
     fn copy_and_rename(&self, temporary: &Path, path: &Path) -> Result<(), Error> {
         let fail = |source| Error::Spool { path: path.to_owned(), source };
-        let target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temporary);
+        // One of a killed run may be there; in a shared directory it may also be somebody's link.
+        match std::fs::remove_file(temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        let target = OpenOptions::new().write(true).create_new(true).mode(0o644).open(temporary);
         let mut target = BufWriter::with_capacity(CHUNK, target.map_err(fail)?);
         let mut hasher = Sha256::new();
         let mut at = 0;

@@ -25,6 +25,19 @@ pub fn self_signed(names: &[&str]) -> Identity {
     identity(certificate.der().to_vec(), &key, trust_pem)
 }
 
+/// A certificate as Kasm's installer really makes one: self-signed, marked as an authority, the host in
+/// the common name and nowhere else.
+pub fn kasm_like(host: &str) -> Identity {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, "DoFu");
+    params.distinguished_name.push(rcgen::DnType::CommonName, host);
+    let key = KeyPair::generate().expect("a key can be made");
+    let certificate = params.self_signed(&key).expect("a certificate can be signed");
+    let trust_pem = certificate.pem();
+    identity(certificate.der().to_vec(), &key, trust_pem)
+}
+
 /// A certificate for these names, issued by an authority that nobody knows yet.
 pub fn issued(names: &[&str]) -> Identity {
     let mut authority = CertificateParams::new(Vec::new()).expect("no names are valid names");
