@@ -13,7 +13,7 @@
 //!              └─ apt release token      the nouns: each knows one thing, none knows another's insides
 //!                 kasm machine health
 //!                  └─ net                the HTTP client: TLS, names, proxies
-//!                      └─ paths error secret deadline observe durable     the ground
+//!                      └─ paths error secret deadline observe durable words     the ground
 //! ```
 //!
 //! Nothing but [`cli`] prints. Steps never call reporters: they tell an [`observe::Observer`] what they
@@ -38,3 +38,4 @@ pub mod report;
 pub mod secret;
 pub mod step;
 pub mod token;
+pub mod words;

@@ -8,6 +8,7 @@ pub mod wait;
 
 use crate::error::{Exit, Explain};
 use crate::paths::{APT_SERVICES, Paths};
+use crate::words;
 use holder::Holder;
 use locks::Obstacle;
 use std::io;
@@ -18,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The deadline passed and somebody still held it.
-    #[error("the package manager is still busy after {}: {}", spoken(*waited), obstacle.with(holder))]
+    #[error("the package manager is still busy after {}: {}", words::span(*waited), obstacle.with(holder))]
     Busy {
         /// What is in the way.
         obstacle: Obstacle,
@@ -67,18 +68,6 @@ impl Explain for Error {
     }
 }
 
-/// A span as a person says it: `0.3 s`, `12.3 s`, `5 min 2 s`.
-pub fn spoken(span: Duration) -> String {
-    let whole = span.as_secs();
-    if whole < 60 {
-        return format!("{}.{} s", whole, span.subsec_millis() / 100);
-    }
-    match whole % 60 {
-        0 => format!("{} min", whole / 60),
-        seconds => format!("{} min {seconds} s", whole / 60),
-    }
-}
-
 /// True if this machine has apt or dpkg at all.
 pub fn present(paths: &Paths) -> bool {
     paths.at("/var/lib/dpkg").is_dir() || paths.at("/var/lib/apt").is_dir() || paths.at("/usr/bin/apt-get").exists()
@@ -95,20 +84,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_said_in_words() {
-        let said: Vec<String> =
-            [0, 349, 12_340, 60_000, 302_900].map(|millis| spoken(Duration::from_millis(millis))).into();
-        assert_eq!(said, ["0.0 s", "0.3 s", "12.3 s", "1 min", "5 min 2 s"]);
-    }
-
-    #[test]
     fn the_remedy_names_the_unit_the_pid_or_the_tool_that_finds_them() {
         let busy = |unit: Option<&str>, pid| Error::Busy {
             obstacle: Obstacle::Lock(locks::Lock::Lists),
             holder: Holder { pid, command: Some("apt-get".into()), unit: unit.map(str::to_owned) },
             waited: Duration::from_secs(300),
         };
-        insta::assert_snapshot!(busy(Some("apt-daily.service"), Some(812)), @"the package manager is still busy after 5 min: /var/lib/apt/lists/lock (apt's package lists) is held by apt-daily.service, pid 812, apt-get");
+        insta::assert_snapshot!(busy(Some("apt-daily.service"), Some(812)), @"the package manager is still busy after 5 min 00 s: /var/lib/apt/lists/lock (apt's package lists) is held by apt-daily.service, pid 812, apt-get");
         insta::assert_snapshot!(busy(Some("apt-daily.service"), Some(812)).help(), @"give it more time, or end it with `systemctl stop apt-daily.service`; `journalctl -u apt-daily.service` shows what it does");
         insta::assert_snapshot!(busy(Some("session-3.scope"), Some(812)).help(), @"`ps -fp 812` shows what it is; let it finish or end it, then run again");
         insta::assert_snapshot!(busy(None, None).help(), @"`lslocks` as root shows who holds it; let it finish or end it, then run again");

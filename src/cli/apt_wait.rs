@@ -1,13 +1,11 @@
 //! `kasm-bootstrap apt-wait`: takes the place of a script that polls `fuser`.
 
-use super::{Global, answer::Answer, duration::parse_duration};
-use crate::apt;
+use super::{Global, answer::Answer, duration::parse_duration, teller::Teller};
 use crate::apt::wait::{Quiet, until_quiet};
 use crate::deadline::Deadline;
 use crate::error::Failure;
-use crate::observe::{Observer, Wait};
+use crate::words;
 use serde_json::json;
-use std::io::{self, Write};
 use std::time::Duration;
 
 /// The command's flags.
@@ -20,7 +18,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
-    let teller = Teller { quiet: global.quiet, notes: global.verbose > 0 };
+    let teller = Teller::new(global);
     let quiet = until_quiet(&global.paths(), Deadline::after(args.timeout), &teller).await?;
     Ok(match quiet {
         Quiet::NoApt => Answer::new(
@@ -31,7 +29,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
             let text = match holders.is_empty() {
                 true => "the package manager is free".to_owned(),
                 false => {
-                    let (waited, holders) = (apt::spoken(waited), holders.join("; then "));
+                    let (waited, holders) = (words::span(waited), holders.join("; then "));
                     format!("the package manager is free (waited {waited} for {holders})")
                 }
             };
@@ -39,38 +37,4 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
             Answer::new(text, json!({ "quiet": true, "apt": true, "waited_ms": waited, "holders": holders }))
         }
     })
-}
-
-/// Tells on standard error who is waited for, one plain line each time that changes.
-struct Teller {
-    quiet: bool,
-    notes: bool,
-}
-
-impl Teller {
-    fn say(&self, text: &str) {
-        if !self.quiet {
-            // Where standard error is closed there is nobody to tell.
-            let _ = writeln!(io::stderr().lock(), "{text}");
-        }
-    }
-}
-
-impl Observer for Teller {
-    fn waiting(&self, wait: &Wait) {
-        match &wait.holder {
-            Some(holder) => self.say(&format!("waiting for {}: {holder}", wait.what)),
-            None => self.say(&format!("waiting for {}", wait.what)),
-        }
-    }
-
-    fn note(&self, text: &str) {
-        if self.notes {
-            self.say(text);
-        }
-    }
-
-    fn warn(&self, text: &str) {
-        self.say(&format!("warning: {text}"));
-    }
 }

@@ -1,13 +1,12 @@
 //! `kasm-bootstrap config`: check, show, schema, example.
 
 use super::kasm_flags::KasmFlags;
-use super::{Global, answer::Answer};
+use super::{Global, answer::Answer, views};
 use crate::config::layer::Origin;
 use crate::config::merged::Shown;
 use crate::config::{Intent, document};
 use crate::error::Failure;
 use serde_json::{Map, Value, json};
-use std::io::Write;
 
 /// The command's flags.
 #[derive(Debug, clap::Args)]
@@ -103,11 +102,7 @@ fn table(shown: &[Shown]) -> String {
 
 /// Warnings go beside the answer, never into it; as JSON they are a part of it.
 fn warn(global: &Global, warnings: &[String]) {
-    if global.quiet || global.json {
-        return;
-    }
-    for warning in warnings {
-        // Where standard error is closed there is nobody to warn.
-        let _ = writeln!(std::io::stderr().lock(), "warning: {warning}");
+    if !global.json {
+        views::warn(global, warnings);
     }
 }

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod preflight;
 pub mod release;
 pub mod status;
+pub mod teller;
 pub mod token;
 pub mod views;
 

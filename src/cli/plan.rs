@@ -6,7 +6,7 @@ use crate::config::Intent;
 use crate::error::Failure;
 use crate::flow::install::Install;
 use crate::paths::Paths;
-use crate::report::words;
+use crate::words;
 use clap::Subcommand;
 use serde_json::json;
 use std::fmt::Write;

@@ -1,16 +1,16 @@
 //! `kasm-bootstrap release`: fetch, verify, unpack, digest, list.
 
-use super::{Global, answer::Answer};
+use super::{Global, answer::Answer, duration::parse_duration, teller::Teller};
 use crate::config::intent::Source;
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
 use crate::net;
-use crate::observe::{Observer, Silent, Wait};
+use crate::observe::{Observer, Silent};
 use crate::release::{self, Cache, Digest, Limits, Request, Tarball, Verified, Wanted};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// The command's flags.
@@ -93,7 +93,7 @@ struct Network {
     #[arg(long)]
     insecure: bool,
     /// Give up after this long: 90s, 30m, 2h
-    #[arg(long, visible_alias = "timeout", value_name = "SPAN", default_value = "30m", value_parser = span)]
+    #[arg(long, visible_alias = "timeout", value_name = "SPAN", default_value = "30m", value_parser = parse_duration)]
     deadline: Duration,
 }
 
@@ -108,14 +108,9 @@ fn wanted(text: &str) -> Result<Wanted, String> {
     }
 }
 
-fn span(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| "a time span looks like 90s, 30m or 2h".to_owned())?;
-    Duration::try_from(span).map_err(|_| "a time span cannot be negative".to_owned())
-}
-
 /// Runs the command.
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
-    let teller = Teller { quiet: global.quiet, verbose: global.verbose > 0, last: Mutex::default() };
+    let teller = Teller::new(global);
     match args.command {
         Command::Fetch(args) => fetch(global, args, &teller).await,
         Command::Verify(args) => {
@@ -247,42 +242,5 @@ impl Network {
         }
         let options = net::Options { ca_certs: self.ca_cert.clone(), pin: self.tls_pin, insecure: self.insecure };
         Ok(net::client(&global.paths(), &options)?)
-    }
-}
-
-/// Tells on standard error.
-struct Teller {
-    quiet: bool,
-    verbose: bool,
-    /// What was said last: nothing is said twice in a row.
-    last: Mutex<String>,
-}
-
-impl Teller {
-    fn say(&self, text: &str) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.quiet && *last != text {
-            eprintln!("{text}");
-            text.clone_into(&mut last);
-        }
-    }
-}
-
-impl Observer for Teller {
-    fn waiting(&self, wait: &Wait) {
-        if self.verbose {
-            let holder = wait.holder.as_deref().map(|holder| format!(" ({holder})")).unwrap_or_default();
-            self.say(&format!("waiting for {}{holder}", wait.what));
-        }
-    }
-
-    fn note(&self, text: &str) {
-        if self.verbose {
-            self.say(text);
-        }
-    }
-
-    fn warn(&self, text: &str) {
-        self.say(&format!("warning: {text}"));
     }
 }

@@ -28,7 +28,7 @@ fn colour(global: &Global) -> bool {
     !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Says warnings on standard error, for commands that have no run to show.
+/// Says warnings on standard error.
 pub fn warn(global: &Global, warnings: &[String]) {
     use std::io::Write;
     if global.quiet {
@@ -36,6 +36,6 @@ pub fn warn(global: &Global, warnings: &[String]) {
     }
     for warning in warnings {
         // Where standard error is closed there is nobody to warn.
-        let _ = writeln!(io::stderr().lock(), "warning: {}", crate::report::words::one_line(warning));
+        let _ = writeln!(io::stderr().lock(), "warning: {}", crate::words::one_line(warning));
     }
 }

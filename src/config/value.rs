@@ -4,6 +4,7 @@
 use super::error::quoted;
 use super::intent::{AddressChoice, Digest, HostPort};
 use crate::net::Pin;
+use crate::words;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -186,20 +187,12 @@ pub fn boolean(text: &str) -> Result<bool, Wrong> {
 
 /// A span of time: a number of seconds, or numbers with the units `ms`, `s`, `m`, `h`. At most a day.
 pub fn duration(text: &str) -> Result<Duration, Wrong> {
-    let help = "write a number with a unit: 90s, 2m, 1h30m";
-    let span = match text.parse::<u64>() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) if text.len() <= 64 => {
-            text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok())
-        }
-        Err(_) => None,
-    };
-    match span {
-        None => wrong(format!("is {}, which is no span of time", quoted(text)), help),
-        Some(span) if span > Duration::from_secs(24 * 3600) => {
-            wrong(format!("is {}, longer than a day", quoted(text)), help)
-        }
+    match words::parse_span(text) {
         Some(span) => Ok(span),
+        None => wrong(
+            format!("is {}, which is no span of time up to a day", quoted(text)),
+            "write a number with a unit: 90s, 2m, 1h30m",
+        ),
     }
 }
 

@@ -37,7 +37,7 @@ impl View for Journald {
 fn sentence(event: &Event) -> Option<String> {
     match event {
         Event::StepStarted { step } => Some(format!("{step}: begins")),
-        Event::RunEnded { detail, .. } => Some(super::words::one_line(detail)),
+        Event::RunEnded { detail, .. } => Some(crate::words::one_line(detail)),
         event => lines::sentence(event),
     }
 }

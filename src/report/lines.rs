@@ -1,7 +1,7 @@
 //! A run as plain lines: for cloud-init's output log, a serial console, a pipe.
 
-use super::words;
 use crate::step::{Ending, Entry, Event, View};
+use crate::words;
 use std::io::Write;
 use std::time::{Duration, Instant};
 

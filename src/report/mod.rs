@@ -4,6 +4,5 @@ pub mod journald;
 pub mod lines;
 pub mod status;
 pub mod terminal;
-pub mod words;
 
 pub use status::Status;

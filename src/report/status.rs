@@ -1,8 +1,8 @@
 //! What the last run did, and where the time went: a fold over its journal entries.
 
-use super::words;
 use crate::error::Failure;
 use crate::step::{Ending, Entry, Event};
+use crate::words;
 use serde::Serialize;
 use std::time::Duration;
 

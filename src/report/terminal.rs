@@ -1,8 +1,9 @@
 //! A run on a terminal: what is finished scrolls up, what runs stands below with a spinner, a byte bar
 //! or what it waits for.
 
-use super::{lines, words};
+use super::lines;
 use crate::step::{Ending, Entry, Event, View};
+use crate::words;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 

@@ -102,10 +102,16 @@ impl Scene {
         .collect()
     }
 
-    /// `install` with the usual flags and these.
+    /// `install` with the usual flags and these; one given again replaces the usual one.
     pub fn install(&self, more: &[&str]) -> Command {
+        let mut args = self.install_args();
+        if let [flag, _] = more
+            && let Some(at) = args.iter().position(|arg| arg == flag)
+        {
+            args.drain(at..at + 2);
+        }
         let mut command = self.command();
-        command.arg("install").args(self.install_args()).args(more);
+        command.arg("install").args(args).args(more);
         command
     }
 

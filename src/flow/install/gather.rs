@@ -7,8 +7,8 @@ use crate::error::{Exit, Explain, Failure};
 use crate::machine::{address, swap};
 use crate::observe::Silent;
 use crate::release::{self, Tarball, Verified};
-use crate::report::words;
 use crate::step::{Context, Finish};
+use crate::words;
 
 /// Why a step has nothing to do when only the proof is left.
 const INSTALLED: &str = "it is installed already";

@@ -21,7 +21,7 @@ use crate::machine::address::Found;
 use crate::net;
 use crate::observe::Observer;
 use crate::paths::Paths;
-use crate::release::{Tarball, Verified};
+use crate::release::{Cache, Tarball, Verified};
 use crate::step::{Plan, Step, View};
 use crate::token::{Kind, Masker};
 use sha2::{Digest as _, Sha256};
@@ -96,7 +96,7 @@ impl Install {
                 |work, cx| Box::pin(before::preflight(work, cx)),
             ),
             lasting(
-                Install::is_unpacked,
+                Install::is_fetched,
                 step("fetch", &["preflight"], self.fetch_about(), |work, cx| Box::pin(gather::fetch(work, cx))),
             ),
             wait(
@@ -173,6 +173,12 @@ impl Install {
     fn unpacked(&self) -> Option<PathBuf> {
         let digest = self.digest();
         (!digest.is_empty()).then(|| self.paths.unpacked_dir().join(digest))
+    }
+
+    /// Is the verified tarball in the cache? It is verified again when it is unpacked.
+    fn is_fetched(&self) -> bool {
+        let cached = self.digest().parse().is_ok_and(|digest| Cache::new(&self.paths).path(&digest).exists());
+        cached || self.is_unpacked()
     }
 
     fn is_unpacked(&self) -> bool {

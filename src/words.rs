@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers as people read and write them.
 
 use std::time::Duration;
 
@@ -10,6 +10,23 @@ pub fn span(span: Duration) -> String {
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
     }
+}
+
+/// The longest span anybody may ask for.
+pub const LONGEST_SPAN: Duration = Duration::from_secs(24 * 3600);
+
+/// A span as people write it: `90s`, `5m`, `1h30m`, `PT5M`; a bare number counts seconds. `None` for what
+/// is no span, is negative or is longer than a day.
+pub fn parse_span(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if text.len() > 64 {
+        return None;
+    }
+    let span = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok()?,
+    };
+    (span <= LONGEST_SPAN).then_some(span)
 }
 
 /// `812 B`, `1.5 MB`, `4.2 GB`: decimal units, as mirrors and disks are sold.
@@ -43,6 +60,26 @@ mod tests {
         assert_eq!(spans, ["0.0 s", "0.3 s", "59.9 s", "1 min 00 s", "2 min 05 s", "1 h 02 min"]);
         let sizes = [0, 999, 1000, 1_500_000, 999_960_000, u64::MAX].map(bytes);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.5 MB", "1.0 GB", "18446744.1 TB"]);
+    }
+
+    #[test]
+    fn spans_are_read_as_people_write_them() {
+        let seconds = |text: &str| parse_span(text).map(|span| span.as_secs());
+        for (text, wanted) in
+            [("30s", 30), ("5m", 300), ("1h30m", 5400), ("90 sec", 90), ("24h", 86_400), ("PT5M", 300), ("570", 570)]
+        {
+            assert_eq!(seconds(text), Some(wanted), "{text}");
+        }
+        for text in ["", "m", "-5m", "5m ago", "25h", "86401", "five minutes", "99999999999999999999h", "5m\0"] {
+            assert_eq!(seconds(text), None, "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_a_panic_and_none_leaves_the_bounds(text in ".{0,24}|[0-9]{1,20}(ns|ms|s|m|h|d)") {
+            proptest::prop_assert!(parse_span(&text).is_none_or(|span| span <= LONGEST_SPAN));
+        }
     }
 
     #[test]
