@@ -106,6 +106,15 @@ fn the_link_is_followed_below_the_root_whether_absolute_or_relative() {
 }
 
 #[test]
+fn a_link_that_names_the_root_already_is_taken_as_it_is() {
+    let root = Root::new("1.16.1", "gone");
+    fs::remove_file(root.paths().kasm_current()).unwrap();
+    symlink(root.at("/opt/kasm/1.16.1"), root.paths().kasm_current()).unwrap();
+    let installed = root.installed();
+    assert_eq!((installed.version.as_deref(), installed.dir), (Some("1.16.1"), root.at("/opt/kasm/1.16.1")));
+}
+
+#[test]
 fn links_that_lead_nowhere_or_in_circles_mean_that_nothing_is_installed() {
     let root = Root(tempfile::tempdir().unwrap());
     assert_eq!(Installed::read(&root.paths()), None);
