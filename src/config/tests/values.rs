@@ -104,12 +104,12 @@ fn spans_amounts_and_switches_are_read_as_people_write_them() {
     assert_eq!((value::boolean("Yes"), value::boolean("0")), (Ok(true), Ok(false)));
     assert_eq!(value::port("443"), Ok(443));
     insta::assert_snapshot!(problems(value::duration, &["-5s", "25h", "soon", "", "1d", "9999999999999999999999s"]), @"
-    is `-5s`, which is no span of time; write a number with a unit: 90s, 2m, 1h30m
-    is `25h`, longer than a day; write a number with a unit: 90s, 2m, 1h30m
-    is `soon`, which is no span of time; write a number with a unit: 90s, 2m, 1h30m
-    is ``, which is no span of time; write a number with a unit: 90s, 2m, 1h30m
-    is `1d`, which is no span of time; write a number with a unit: 90s, 2m, 1h30m
-    is `9999999999999999999999s`, which is no span of time; write a number with a unit: 90s, 2m, 1h30m
+    is `-5s`, which is no span of time up to a day; write a number with a unit: 90s, 2m, 1h30m
+    is `25h`, which is no span of time up to a day; write a number with a unit: 90s, 2m, 1h30m
+    is `soon`, which is no span of time up to a day; write a number with a unit: 90s, 2m, 1h30m
+    is ``, which is no span of time up to a day; write a number with a unit: 90s, 2m, 1h30m
+    is `1d`, which is no span of time up to a day; write a number with a unit: 90s, 2m, 1h30m
+    is `9999999999999999999999s`, which is no span of time up to a day; write a number with a unit: 90s, 2m, 1h30m
     ");
     insta::assert_snapshot!(problems(value::mebibytes, &["-5", "8X", "G", "5T", "99999999999999999999"]), @"
     is `-5`, which is no amount of memory; write MiB as a number, or with a unit: 8192, 8192M, 8G
