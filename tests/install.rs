@@ -5,10 +5,14 @@ mod common;
 use common::{Scene, TOKEN, holds, picture, run, spoken, start};
 use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::manager::Behaviour;
+use kasm_stand_in::mirror::Fault::Cut;
 use kasm_stand_in::release::{Fault, LISTS_LOCKED, Options, Point};
 use serde_json::Value;
+use sha2::Digest;
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn plain() -> Options {
@@ -27,6 +31,20 @@ fn endings(scene: &Scene) -> Vec<(String, String)> {
     ended.map(|entry| (of(entry, "step"), of(entry, "ending"))).collect()
 }
 
+/// Keeps what a person sees of a failure: from the error on.
+fn shown(name: &str, err: &str) {
+    let at = err.find("error: ").unwrap_or_else(|| panic!("no error in {err}"));
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"127\.0\.0\.1:\d+", "[address]");
+    settings.add_filter(r"/\S*/machine/", "[root]/");
+    settings.add_filter(r"[0-9a-f]{64}", "[digest]");
+    settings.add_filter(r"(pid |ps -fp )\d+", "$1[pid]");
+    settings.add_filter(r"install-[0-9a-f]{16}", "[this test]");
+    settings.add_filter(r"(after|waited|within) \d+(\.\d+)? s\b", "$1 [time]");
+    settings.add_filter(r"\d+ of \d+ bytes", "[some] of [all] bytes");
+    settings.bind(|| insta::assert_snapshot!(name, err[at..].trim_end()));
+}
+
 fn ended_well(scene: &Scene) {
     let current = scene.root.join("opt/kasm/current");
     let configuration = fs::read_to_string(current.join("conf/app/agent/agent.app.config.yaml")).unwrap();
@@ -40,7 +58,7 @@ fn ended_well(scene: &Scene) {
 #[test]
 fn a_cut_download_and_an_unknown_certificate_do_not_keep_an_agent_from_coming_up() {
     let scene = Scene::new(&faulty(Fault::EchoToken { at: Point::Files }));
-    scene.cuts.store(1, std::sync::atomic::Ordering::SeqCst);
+    scene.mirror.script([Cut(scene.release.tar_gz.len() as u64 / 2)]);
     let (code, out, err) = spoken(&run(&mut scene.install(&["--json"])));
     assert_eq!(code, 0, "{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
@@ -70,6 +88,7 @@ fn a_placeholder_is_refused_before_anything_is_touched() {
     command.arg("install").args(scene.install_args().iter().filter(|arg| !arg.contains("token")));
     let (code, _, err) = spoken(&run(command.args(["-M", "[MANAGER_TOKEN]"])));
     assert_eq!(code, 11, "{err}");
+    shown("token-placeholder", &err);
     assert!(err.contains("[token.placeholder]") && err.contains("\nhelp: "), "{err}");
     assert_eq!(outside_our_own(&scene), before);
     assert!(scene.mirror.requests().is_empty() && scene.manager.requests().is_empty());
@@ -100,6 +119,7 @@ fn an_installer_that_always_loses_the_race_is_not_run_for_ever() {
     let scene = Scene::new(&faulty(fault));
     let (code, _, err) = spoken(&run(&mut scene.install(&[])));
     assert_eq!(code, 18, "{err}");
+    shown("installer-apt-locked", &err);
     assert!(!scene.root.join("var/lib/kasm-bootstrap/attempts/4").exists());
 }
 
@@ -131,6 +151,7 @@ fn a_node_whose_container_stays_ill_is_installed_but_not_healthy_and_the_next_ru
     scene.containers(ill);
     let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "15s"])));
     assert_eq!(code, 19, "{err}");
+    shown("containers-unhealthy", &err);
     assert!(err.contains("kasm_agent"), "{err}");
     let before = picture(&scene.root.join("opt"));
 
@@ -147,6 +168,7 @@ fn a_manager_that_stays_down_is_named() {
     scene.manager.behave(Behaviour { down_for: usize::MAX, ..Behaviour::default() });
     let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "8s"])));
     assert_eq!(code, 13, "{err}");
+    shown("manager-down", &err);
     assert!(err.contains(&scene.manager.address().to_string()), "{err}");
     assert!(!scene.root.join("opt").exists());
 }
@@ -165,6 +187,7 @@ fn a_wrong_digest_leaves_nothing_unpacked() {
     let scene = Scene::new(&plain());
     let (code, _, err) = spoken(&run(&mut scene.install(&["--sha256", &"0".repeat(64)])));
     assert_eq!(code, 16, "{err}");
+    shown("digest-mismatch", &err);
     assert!(!scene.root.join("opt").exists());
     let unpacked = scene.root.join("var/lib/kasm-bootstrap/releases");
     assert!(!unpacked.exists() || fs::read_dir(unpacked).unwrap().next().is_none());
@@ -176,6 +199,7 @@ fn a_mirror_without_the_release_is_a_failed_download() {
     let elsewhere = scene.url().replace(".tar.gz", ".zip");
     let (code, _, err) = spoken(&run(&mut scene.install(&["--release-url", &elsewhere])));
     assert_eq!(code, 15, "{err}");
+    shown("download-404", &err);
     assert!(err.contains("404"), "{err}");
 }
 
@@ -195,6 +219,7 @@ fn a_package_manager_that_stays_busy_is_named_with_its_holder() {
     fcntl(file.as_fd(), FcntlArg::F_SETLK(&lock)).unwrap();
     let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "8s"])));
     assert_eq!(code, 14, "{err}");
+    shown("apt-busy", &err);
     assert!(err.contains(&format!("pid {}", std::process::id())), "{err}");
     assert!(!scene.root.join("opt").exists());
 }
@@ -204,6 +229,7 @@ fn an_installer_that_hangs_is_ended_with_all_it_started_when_the_budget_runs_out
     let scene = Scene::new(&faulty(Fault::Hang { at: Point::Apt, ignore_term: true }));
     let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "10s"])));
     assert_eq!(code, 22, "{err}");
+    shown("installer-hangs", &err);
     assert_eq!(processes_below(&scene), Vec::<String>::new());
 }
 
@@ -229,6 +255,7 @@ fn another_run_at_work_is_named() {
     until(&scene, |entry| entry["event"] == "step.started" && entry["step"] == "install");
     let (code, _, err) = spoken(&run(&mut scene.install(&[])));
     assert_eq!(code, 21, "{err}");
+    shown("locked", &err);
     assert!(err.contains(&format!("pid {}", first.id())), "{err}");
     terminate(&first);
     assert_eq!(first.wait().unwrap().code(), Some(1));
@@ -258,6 +285,7 @@ fn killed_at_any_entry_of_its_journal_a_run_goes_on_and_repeats_nothing_that_was
     let paced = || Options { pace: Duration::from_millis(20), ..Options::default() };
     for moment in 1..40 {
         let scene = Scene::new(&paced());
+        scene.containers(Script { looks: 0, ..Script::default() });
         let mut child = start(&mut scene.install(&[]), &scene.root.join("first.txt"));
         let begun = Instant::now();
         let killed = loop {
@@ -319,6 +347,7 @@ fn another_version_is_not_replaced_without_being_asked() {
     let before = picture(&scene.root.join("opt"));
     let (code, _, err) = spoken(&run(&mut scene.install(&[])));
     assert_eq!(code, 12, "{err}");
+    shown("other-version", &err);
     assert!(err.contains("[preflight.other-version]"), "{err}");
     assert_eq!(picture(&scene.root.join("opt")), before);
 }
@@ -364,6 +393,126 @@ fn a_release_without_a_flag_that_is_needed_is_refused_by_name_before_it_starts()
     let scene = Scene::new(&Options { missing_flags: vec!["agent-provider".into()], ..Options::default() });
     let (code, _, err) = spoken(&run(&mut scene.install(&[])));
     assert_eq!(code, 18, "{err}");
+    shown("unknown-flag", &err);
     assert!(err.contains("has no --agent-provider") && err.contains("[installer.unknown-flag]"), "{err}");
     assert!(!scene.root.join("opt").exists());
+}
+
+#[test]
+fn an_archive_that_is_no_release_is_refused() {
+    let scene = Scene::new(&plain());
+    let file = scene.root.join("kasm_release_1.18.1.tar.gz");
+    let bytes = b"\x1f\x8b and then nothing of gzip";
+    fs::write(&file, bytes).unwrap();
+    let digest: String = sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let args = scene.install_args();
+    let kept: Vec<&String> = args.iter().take_while(|arg| *arg != "--release-url").collect();
+    let mut command = scene.command();
+    command.arg("install").args(kept).arg("--release-file").arg(&file).args(["--sha256", &digest]);
+    let (code, _, err) = spoken(&run(&mut command));
+    assert_eq!(code, 17, "{err}");
+    shown("archive", &err);
+    assert!(!scene.root.join("opt").exists());
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_refused_with_all_that_is_wrong() {
+    let scene = Scene::new(&plain());
+    let file = scene.root.join("etc/kasm-bootstrap/config.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "rolle = \"agent\"\n[manager]\naddress = \"$request_host$\"\n").unwrap();
+    let (code, _, err) = spoken(&run(scene.command().arg("install")));
+    assert_eq!(code, 10, "{err}");
+    shown("configuration", &err);
+    fs::write(&file, "role = \"agent\"\n[manager]\naddress = \"$request_host$\"\ntoken = \"None\"\n").unwrap();
+    let (code, _, err) = spoken(&run(scene.command().arg("install")));
+    assert_eq!(code, 10, "{err}");
+    shown("configuration-request-host", &err);
+}
+
+#[test]
+fn swap_is_made_once_before_the_installer_runs() {
+    let scene = Scene::new(&plain());
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--swap-size", "16"])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("swap: made a swap file of 16 MiB, not switched on below --root"), "{err}");
+    let file = fs::metadata(scene.root.join("var/swap.1")).unwrap();
+    assert_eq!((file.len(), file.permissions().mode() & 0o777), (16 << 20, 0o600));
+    let fstab = fs::read_to_string(scene.root.join("etc/fstab")).unwrap();
+    assert_eq!(fstab, "# nothing\n/var/swap.1 none swap sw 0 0\n");
+}
+
+/// A machine with systemd, whose `systemctl` writes down what it is asked; both timers are active.
+fn with_timers(scene: &Scene, command: &mut Command) {
+    fs::create_dir_all(scene.root.join("run/systemd/system")).unwrap();
+    let bin = scene.root.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let calls = scene.root.join("run/calls");
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>{}\ncase \"$*\" in *is-active*) echo active; echo active ;; esac\n",
+        calls.display()
+    );
+    fs::write(bin.join("systemctl"), script).unwrap();
+    fs::set_permissions(bin.join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", bin.display()));
+}
+
+fn calls(scene: &Scene, verb: &str) -> usize {
+    let text = fs::read_to_string(scene.root.join("run/calls")).unwrap_or_default();
+    text.lines().filter(|line| line.contains(verb) && line.contains("apt-daily.timer")).count()
+}
+
+#[test]
+fn timers_are_paused_for_the_run_and_started_again_also_by_the_run_after_a_kill() {
+    let scene = Scene::new(&plain());
+    let mut command = scene.install(&[]);
+    with_timers(&scene, &mut command);
+    let (code, _, err) = spoken(&run(&mut command));
+    assert_eq!(code, 0, "{err}");
+    assert_eq!((calls(&scene, " stop "), calls(&scene, " start ")), (1, 1), "{err}");
+
+    let scene = Scene::new(&faulty(Fault::Hang { at: Point::Apt, ignore_term: false }));
+    let mut command = scene.install(&[]);
+    with_timers(&scene, &mut command);
+    let mut child = start(&mut command, &scene.root.join("first.txt"));
+    until(&scene, |entry| entry["event"] == "step.output");
+    assert!(scene.root.join("etc/apt/apt.conf.d/99kasm-bootstrap").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((calls(&scene, " stop "), calls(&scene, " start ")), (1, 0));
+    // The next run puts them back although it is refused at once.
+    let mut command = scene.install(&["--manager-token-file", "/dev/null"]);
+    with_timers(&scene, &mut command);
+    let (code, _, err) = spoken(&run(&mut command));
+    assert_eq!(code, 11, "{err}");
+    assert_eq!((calls(&scene, " stop "), calls(&scene, " start ")), (1, 1), "{err}");
+    assert!(!scene.root.join("etc/apt/apt.conf.d/99kasm-bootstrap").exists());
+    assert_eq!(processes_below(&scene), Vec::<String>::new());
+}
+
+#[test]
+fn status_can_be_waited_for_and_ends_as_the_run_did() {
+    let slow = Options { pace: Duration::from_millis(50), ..Options::default() };
+    let scene = Scene::new(&slow);
+    let mut waiting = start(scene.command().args(["status", "--wait", "--json"]), &scene.root.join("status.json"));
+    assert_eq!(spoken(&run(&mut scene.install(&[]))).0, 0);
+    assert_eq!(waiting.wait().unwrap().code(), Some(0));
+    let status: Value = serde_json::from_slice(&fs::read(scene.root.join("status.json")).unwrap()).unwrap();
+    assert_eq!(status["state"], "done");
+
+    let never = Scene::new(&plain());
+    let (code, _, err) = spoken(&run(never.command().args(["status", "--wait", "--timeout", "100ms"])));
+    assert_eq!(code, 1);
+    assert!(err.contains("[status.timeout]"), "{err}");
+}
+
+#[test]
+fn nothing_that_was_printed_or_kept_breaks_a_terminal() {
+    let words = "\u{1b}[2J\u{1b}]0;owned\u{7}bad";
+    let scene = Scene::new(&faulty(Fault::Fail { at: Point::Files, words: words.into(), code: 7 }));
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 18);
+    let (_, status, _) = spoken(&run(scene.command().arg("status")));
+    assert!(!err.contains('\u{1b}') && !status.contains('\u{1b}'), "{err:?} {status:?}");
 }

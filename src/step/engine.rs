@@ -23,9 +23,14 @@ pub struct Outcome {
     pub already: bool,
 }
 
+/// What is kept of this budget for ending and reporting.
+pub fn reserve(budget: Duration) -> Duration {
+    RESERVE.min(budget / 10)
+}
+
 /// When steps must end, so that what is left of the budget suffices to report.
 pub fn work_deadline(budget: Duration) -> Deadline {
-    Deadline::after(budget.saturating_sub(RESERVE.min(budget / 10)))
+    Deadline::after(budget.saturating_sub(reserve(budget)))
 }
 
 /// Runs the steps of the plan that are not finished yet. On the first failure, a signal, or the end of

@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use kasm_stand_in::docker::{Docker, Script};
-use kasm_stand_in::http::{Handler, Server, head, respond};
 use kasm_stand_in::manager::{Behaviour, Manager};
+use kasm_stand_in::mirror::Mirror;
 use kasm_stand_in::release::{Built, Options, Release};
 use kasm_stand_in::tls;
 use serde_json::Value;
@@ -11,8 +11,6 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The token every scene uses: easy to search for, and like nothing else.
 pub const TOKEN: &str = "Zq7Wk3Rt9Xv5Lm1Pn8Bd";
@@ -26,9 +24,7 @@ pub struct Scene {
     pub release: Built,
     pub manager: Manager,
     pub docker: Docker,
-    pub mirror: Server,
-    /// So many of the next downloads are cut in their middle.
-    pub cuts: Arc<AtomicUsize>,
+    pub mirror: Mirror,
     // Last: the servers' sockets are in it.
     directory: tempfile::TempDir,
 }
@@ -58,13 +54,13 @@ impl Scene {
         let release = Release::build(options);
         let manager = Manager::start(Some(tls::self_signed(&["127.0.0.1"]).config), Behaviour::default());
         let docker = Docker::start(&root);
-        let cuts = Arc::new(AtomicUsize::new(0));
-        let mirror = Server::plain(mirror(release.tar_gz.clone(), cuts.clone()));
-        Scene { directory, root, release, manager, docker, mirror, cuts }
+        let path = format!("/kasm_release_{}.tar.gz", release.version);
+        let mirror = Mirror::plain(&[(&path, &release.tar_gz)]);
+        Scene { root, release, manager, docker, mirror, directory }
     }
 
     pub fn url(&self) -> String {
-        format!("{}/kasm_release_{}.tar.gz", self.mirror.url(), self.release.version)
+        self.mirror.url(&format!("/kasm_release_{}.tar.gz", self.release.version))
     }
 
     /// Containers end up like this from now on.
@@ -139,32 +135,6 @@ impl Scene {
         found.retain(|path| !path.starts_with(self.root.join("opt/kasm")));
         found
     }
-}
-
-/// A mirror that cuts some downloads in the middle and goes on when asked to.
-fn mirror(release: Vec<u8>, cuts: Arc<AtomicUsize>) -> Handler {
-    Arc::new(move |request, stream| {
-        if !request.target.ends_with(".tar.gz") {
-            return respond(stream, "404 Not Found", &[], b"");
-        }
-        let from =
-            request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-        let from: usize = from.unwrap_or(0).min(release.len());
-        let rest = &release[from..];
-        let range = format!("bytes {from}-{}/{}", release.len() - 1, release.len());
-        let headers = [("ETag", "\"one\""), ("Content-Type", "application/gzip"), ("Content-Range", range.as_str())];
-        match from {
-            0 => head(stream, "200 OK", &headers[..2], Some(rest.len() as u64))?,
-            _ => head(stream, "206 Partial Content", &headers, Some(rest.len() as u64))?,
-        }
-        let cut = cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        stream.write_all(if cut { &rest[..rest.len() / 2] } else { rest })?;
-        stream.flush()?;
-        if cut {
-            stream.abort();
-        }
-        Ok(())
-    })
 }
 
 fn search(directory: &Path, needle: &[u8], found: &mut Vec<PathBuf>) {

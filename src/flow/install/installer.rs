@@ -12,7 +12,7 @@ use crate::kasm::receipt::{self, Receipt};
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
 use crate::paths::{ENV_ROOT, Paths};
-use crate::step::{Context, Finish};
+use crate::step::{Context, Finish, engine};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -75,6 +75,8 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         let attempt = new_attempt(&work.paths)?;
         let mut options = RunOptions::new(release.clone(), &work.paths.attempt_dir(attempt), cx.deadline, &mask);
         options.env = environment(&work.paths);
+        // TERM, KILL and the report all have to fit into what is kept of the budget.
+        options.grace = run::GRACE.min(engine::reserve(work.intent.budget) / 2);
         match run::run(&command, options, cx.observer).await.and_then(Finished::check) {
             Ok(finished) => break (attempt, finished),
             Err(error) if error.lost_apt_race() && runs < RUNS && Installed::read(&work.paths).is_none() => {

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// How long "apt-daily" is busy.
 const APT_BUSY: Duration = Duration::from_secs(3);
+/// What the binary may have in memory while it downloads, KiB.
+const MOST_MEMORY: u64 = 12 * 1024;
 /// What somebody once pasted from the manual, brackets and all.
 const PLACEHOLDER: &str = "[COMPONENT_REGISTRATION_TOKEN]";
 
@@ -41,7 +43,7 @@ fn play(scene: Scene, binary: &std::path::Path) -> ExitCode {
          apt-get holds its locks for another {} seconds. Kasm's release is a synthetic one of {} MB.",
         scene.root.display(),
         scene.manager.address(),
-        scene.mirror.url(),
+        scene.mirror.url(""),
         APT_BUSY.as_secs(),
         scene.release.tar_gz.len() / 1_000_000,
     ));
@@ -59,6 +61,7 @@ fn play(scene: Scene, binary: &std::path::Path) -> ExitCode {
     let busy = lock::Holder::start(&scene.root, APT_BUSY);
     stage.run(&install, None, 0);
     drop(busy);
+    stage.expect_memory(MOST_MEMORY);
     stage.expect("the agent's configuration holds what was asked for", scene.is_configured());
     stage.expect("the agent's containers run", scene.runs());
     stage.expect("the mirror had its faults, and the download went on where it was cut", scene.was_resumed());

@@ -2,15 +2,14 @@
 
 use crate::lock;
 use kasm_stand_in::docker::Docker;
-use kasm_stand_in::http::{Handler, Server, head, respond};
+use kasm_stand_in::manager::{Behaviour, Manager};
+use kasm_stand_in::mirror::{Fault, Mirror};
 use kasm_stand_in::release::{Built, Options, Padding, Release};
 use kasm_stand_in::tls;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The scene. Its servers end with it.
@@ -20,9 +19,9 @@ pub struct Scene {
     /// The scratch machine.
     pub root: PathBuf,
     /// The manager.
-    pub manager: Server,
+    pub manager: Manager,
     /// The mirror.
-    pub mirror: Server,
+    pub mirror: Mirror,
     /// The release on it.
     pub release: Built,
     /// The manager token.
@@ -47,7 +46,7 @@ impl Scene {
             ..Options::default()
         });
         let identity = tls::self_signed(&["127.0.0.1", "localhost"]);
-        let manager = Server::tls(identity.config, manager());
+        let manager = Manager::start(Some(identity.config), Behaviour::default());
         let token = random_token();
         let token_file = scratch.join("manager-token");
         File::options()
@@ -57,14 +56,20 @@ impl Scene {
             .open(&token_file)
             .and_then(|mut file| writeln!(file, "{token}"))
             .expect("the scratch directory can be written to");
-        let mirror = Server::plain(mirror(release.tar_gz.clone()));
+        let path = format!("/kasm_release_{}.tar.gz", release.version);
+        let mirror = Mirror::plain(&[(&path, &release.tar_gz)]);
+        let third = release.tar_gz.len() as u64 / 3;
+        let overloaded = Fault::Status("503 Service Unavailable", vec![("Retry-After", "1".into())]);
+        mirror.script([Fault::Cut(third), overloaded, Fault::Cut(third)]);
+        // About 25 MB a second, a slow mirror's pace, so that the way can be watched.
+        mirror.always(Fault::Trickle { size: 512 * 1024, pause: Duration::from_millis(20) });
         let docker = Docker::start(&root);
         Scene { scratch, root, manager, mirror, release, token, token_file, _docker: docker }
     }
 
     /// Where the mirror has the release.
     pub fn release_url(&self) -> String {
-        format!("{}/kasm_release_{}.tar.gz", self.mirror.url(), self.release.version)
+        self.mirror.url(&format!("/kasm_release_{}.tar.gz", self.release.version))
     }
 
     /// True if Kasm's configuration below the root says what the operator asked for, the token included.
@@ -85,7 +90,7 @@ impl Scene {
     /// True if the mirror got to show every fault and was then asked for the rest alone.
     pub fn was_resumed(&self) -> bool {
         let requests = self.mirror.requests();
-        requests.len() > FAULTS && requests.last().is_some_and(|last| last.header("range").is_some())
+        requests.len() > 3 && requests.last().is_some_and(|last| last.header("range").is_some())
     }
 
     /// The files below the root that hold the token and should not. Kasm's own configuration has to.
@@ -125,53 +130,6 @@ fn random_token() -> String {
         .and_then(|mut random| random.read_exact(&mut bytes))
         .expect("the kernel has random bytes");
     bytes.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
-}
-
-fn manager() -> Handler {
-    Arc::new(|request, stream| match request.target.as_str() {
-        "/api/__healthcheck" => respond(stream, "200 OK", &[("Content-Type", "application/json")], br#"{"ok": true}"#),
-        _ => respond(stream, "404 Not Found", &[], b""),
-    })
-}
-
-/// How many requests end badly before one is answered in full.
-const FAULTS: usize = 3;
-
-/// Cuts the first connection, is overloaded at the second, cuts the third, and then goes on where the
-/// client wants it to.
-fn mirror(body: Vec<u8>) -> Handler {
-    let count = AtomicUsize::new(0);
-    Arc::new(move |request, stream| {
-        let turn = count.fetch_add(1, Ordering::SeqCst);
-        if turn == 1 {
-            return respond(stream, "503 Service Unavailable", &[("Retry-After", "1")], b"");
-        }
-        let etag = "\"stand-in-1\"";
-        let first = request
-            .header("range")
-            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok())
-            .filter(|first| *first < body.len() && request.header("if-range").is_none_or(|tag| tag == etag));
-        let rest = &body[first.unwrap_or(0)..];
-        match first {
-            Some(first) => {
-                let range = format!("bytes {first}-{}/{}", body.len() - 1, body.len());
-                let headers = [("ETag", etag), ("Content-Range", range.as_str())];
-                head(stream, "206 Partial Content", &headers, Some(rest.len() as u64))?;
-            }
-            None => head(stream, "200 OK", &[("ETag", etag), ("Accept-Ranges", "bytes")], Some(rest.len() as u64))?,
-        }
-        let sent = if turn < FAULTS { rest.len().min(body.len() / 3) } else { rest.len() };
-        for piece in rest[..sent].chunks(512 * 1024) {
-            stream.write_all(piece)?;
-            // About 25 MB a second, a slow mirror's pace, so that the way can be watched.
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        stream.flush()?;
-        if sent < rest.len() {
-            stream.abort();
-        }
-        Ok(())
-    })
 }
 
 fn search(directory: &Path, words: &[u8], found: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// Where the play goes on.
 pub struct Stage {
@@ -15,6 +16,7 @@ pub struct Stage {
     terminal: bool,
     colour: bool,
     printed: Vec<u8>,
+    peak: Option<u64>,
     wrong: Vec<String>,
 }
 
@@ -28,6 +30,7 @@ impl Stage {
             terminal: io::stdout().is_terminal() && io::stderr().is_terminal(),
             colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
             printed: Vec::new(),
+            peak: None,
             wrong: Vec::new(),
         }
     }
@@ -78,6 +81,13 @@ impl Stage {
             println!("{} {what}", self.in_colour("1;31", "NOT AS EXPECTED:"));
             self.wrong.push(what.to_owned());
         }
+    }
+
+    /// Expects that the binary's last run had no more than so many KiB in memory.
+    pub fn expect_memory(&mut self, most: u64) {
+        let peak = self.peak.unwrap_or(u64::MAX);
+        let words = format!("at its peak it had {peak} KiB in memory, at most {most} are allowed");
+        self.expect(&words, peak <= most);
     }
 
     /// Whether these words were among what the binary printed. On a terminal, which the binary writes to
@@ -131,9 +141,18 @@ impl Stage {
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
             writeln!(stdin, "{input}")?;
         }
+        self.peak = None;
+        let (watched, peak) = (format!("/proc/{}/status", child.id()), &mut self.peak);
         let kept = Mutex::new(&mut self.printed);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         std::thread::scope(|scope| {
+            // The kernel keeps the highest value itself; a dead process has none, so the last look counts.
+            scope.spawn(move || {
+                while let Some(kibibytes) = high_water_mark(&watched) {
+                    *peak = Some(kibibytes);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
             let copies = [
                 stdout.map(|pipe| scope.spawn(|| copy(pipe, &kept))),
                 stderr.map(|pipe| scope.spawn(|| copy(pipe, &kept))),
@@ -148,6 +167,13 @@ impl Stage {
     fn in_colour(&self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// The most memory a process ever had resident, KiB (proc(5), `VmHWM`).
+fn high_water_mark(status: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(status).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// Passes on and keeps. Both pipes go to standard output, so that their order is kept where it can be.
