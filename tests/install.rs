@@ -516,3 +516,44 @@ fn nothing_that_was_printed_or_kept_breaks_a_terminal() {
     let (_, status, _) = spoken(&run(scene.command().arg("status")));
     assert!(!err.contains('\u{1b}') && !status.contains('\u{1b}'), "{err:?} {status:?}");
 }
+
+#[test]
+fn a_root_with_nothing_in_it_but_dockers_socket_is_enough() {
+    let scene = Scene::new(&plain());
+    for directory in ["etc", "var", "usr"] {
+        fs::remove_dir_all(scene.root.join(directory)).unwrap();
+    }
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("packages: skipped: this machine has no apt"), "{err}");
+    ended_well(&scene);
+}
+
+#[test]
+fn a_token_from_a_flag_the_environment_or_a_credential_is_printed_and_kept_nowhere() {
+    for way in ["flag", "environment", "credential", "configuration"] {
+        let scene = Scene::new(&faulty(Fault::EchoToken { at: Point::Files }));
+        let args = scene.install_args();
+        let at = args.iter().position(|arg| arg == "--manager-token-file").unwrap();
+        let mut command = scene.command();
+        command.arg("install").args(&args[..at]).args(&args[at + 2..]);
+        let outside = tempfile::tempdir().unwrap();
+        match way {
+            "flag" => drop(command.args(["-M", TOKEN])),
+            "environment" => drop(command.env("KASM_BOOTSTRAP_MANAGER_TOKEN", TOKEN)),
+            "credential" => {
+                fs::write(outside.path().join("manager-token"), TOKEN).unwrap();
+                command.env("CREDENTIALS_DIRECTORY", outside.path());
+            }
+            _ => {
+                let file = outside.path().join("config.toml");
+                fs::write(&file, format!("[manager]\ntoken = \"{TOKEN}\"\n")).unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+                command.arg("--config").arg(file);
+            }
+        }
+        let (code, _, err) = spoken(&run(&mut command));
+        assert_eq!(code, 0, "{way}: {err}");
+        ended_well(&scene);
+    }
+}
