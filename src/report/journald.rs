@@ -3,7 +3,9 @@
 
 use super::lines;
 use crate::step::{Ending, Entry, Event, View};
+use crate::words;
 use log::{Level, Log, Record, kv};
+use std::time::Duration;
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 /// The view of journald.
@@ -18,7 +20,7 @@ impl Journald {
 
 impl View for Journald {
     fn event(&mut self, entry: &Entry) {
-        let Some(text) = sentence(&entry.event) else { return };
+        let Some(text) = sentence(entry) else { return };
         let fields = fields(entry);
         let pairs: Vec<(&str, kv::Value<'_>)> =
             fields.iter().map(|(name, value)| (*name, kv::Value::from(value.as_str()))).collect();
@@ -34,10 +36,14 @@ impl View for Journald {
     }
 }
 
-fn sentence(event: &Event) -> Option<String> {
-    match event {
+fn sentence(entry: &Entry) -> Option<String> {
+    match &entry.event {
         Event::StepStarted { step } => Some(format!("{step}: begins")),
-        Event::RunEnded { detail, .. } => Some(crate::words::one_line(detail)),
+        // The answer of a run that ended well is on standard output, which is journald's too.
+        Event::RunEnded { exit: 0, .. } => {
+            Some(format!("ended well after {}", words::span(Duration::from_millis(entry.ms))))
+        }
+        Event::RunEnded { detail, .. } => Some(words::one_line(detail)),
         event => lines::sentence(event),
     }
 }

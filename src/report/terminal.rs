@@ -74,6 +74,12 @@ impl View for Terminal {
                     bar.set_message(words::one_line(line));
                 }
             }
+            // What is only worth knowing while it is so stands beside the spinner and goes with it.
+            Event::StepNote { step, text, warning: false } => {
+                if let Some(bar) = self.bar(step) {
+                    bar.set_message(words::one_line(text));
+                }
+            }
             event => {
                 if let Some(text) = lines::sentence(event) {
                     self.say(&self.paint("2", &format!("      {text}")));
@@ -108,7 +114,7 @@ fn spinner() -> ProgressStyle {
 }
 
 fn byte_bar() -> ProgressStyle {
-    style("{spinner}     {prefix}  {elapsed:>10}  [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")
+    style("{spinner}     {prefix}  {elapsed:>10}  [{bar:24}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left")
         .tick_chars("|/-\\ ")
         .progress_chars("=> ")
 }
