@@ -6,15 +6,20 @@
 //! the nouns, beside it:
 //!
 //! ```text
-//! cli                                    reads flags, calls one flow, prints the answer
-//!  └─ flow, report                       the order of things; the views of the journal
-//!      └─ step, preflight                the engine: plan, journal, budget; the checks
-//!          └─ config                     the intent: what the operator asked for
-//!              └─ apt release token      the nouns: each knows one thing, none knows another's insides
-//!                 kasm machine health
-//!                  └─ net                the HTTP client: TLS, names, proxies
-//!                      └─ paths error secret deadline observe durable words     the ground
+//! cli                                       reads flags, calls one flow, prints the answer
+//!  └─ flow  report                          the order of things; the views of the journal
+//!      └─ step  preflight                   the engine: plan, journal, budget; the checks
+//!          └─ config                        where the intent comes from
+//!              └─ health                    the proof that a node is up
+//!                  └─ kasm                  Kasm's conventions
+//!                      └─ apt release machine   what a machine and a release are
+//!                          └─ intent        what the operator asked for: plain data
+//!                              └─ token net     well-formed tokens; the HTTP client
+//!                                  └─ observe   how work tells what it does
+//!                                      └─ paths error secret deadline durable words
 //! ```
+//!
+//! A test reads the sources and holds them to this.
 //!
 //! Nothing but [`cli`] prints. Steps never call reporters: they tell an [`observe::Observer`] what they
 //! wait for, and the journal and its views make of it what they like.
@@ -27,6 +32,7 @@ pub mod durable;
 pub mod error;
 pub mod flow;
 pub mod health;
+pub mod intent;
 pub mod kasm;
 pub mod machine;
 pub mod net;

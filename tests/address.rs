@@ -1,7 +1,7 @@
 //! This machine's own address, on this machine's own network.
 
-use kasm_bootstrap::config::intent::AddressChoice;
 use kasm_bootstrap::error::{Exit, Explain};
+use kasm_bootstrap::intent::AddressChoice;
 use kasm_bootstrap::machine::address::{self, Error};
 use std::net::IpAddr;
 

@@ -1,9 +1,9 @@
 //! Docker's socket, imitated, and the proof that asks it.
 
-use kasm_bootstrap::config::intent::*;
 use kasm_bootstrap::deadline::Deadline;
 use kasm_bootstrap::error::{Explain, Failure};
 use kasm_bootstrap::health::{Error, Proof, prove};
+use kasm_bootstrap::intent::*;
 use kasm_bootstrap::kasm::docker::{self, containers};
 use kasm_bootstrap::observe::{Observer, Silent, Wait};
 use kasm_bootstrap::paths::Paths;

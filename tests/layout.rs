@@ -1,7 +1,7 @@
 //! What is installed, in both layouts and in the shapes a machine can have it.
 
-use kasm_bootstrap::config::intent::*;
 use kasm_bootstrap::error::{Explain, Failure};
+use kasm_bootstrap::intent::*;
 use kasm_bootstrap::kasm::layout::Installed;
 use kasm_bootstrap::paths::Paths;
 use kasm_bootstrap::secret::Secret;

@@ -1,9 +1,9 @@
 //! The manager's health check against real sockets: everything that stands between a node and its
 //! manager has its own words.
 
-use kasm_bootstrap::config::intent::HostPort;
 use kasm_bootstrap::deadline::Deadline;
 use kasm_bootstrap::error::{Exit, Explain, Failure};
+use kasm_bootstrap::intent::HostPort;
 use kasm_bootstrap::kasm::manager::{Error, Health, Manager, Trust};
 use kasm_bootstrap::net;
 use kasm_bootstrap::observe::{Observer, Silent, Wait};

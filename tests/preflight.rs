@@ -1,7 +1,7 @@
 //! The checks, against real sockets, a real name server and real file systems.
 
-use kasm_bootstrap::config::intent::{AddressChoice, HostPort};
 use kasm_bootstrap::error::Exit;
+use kasm_bootstrap::intent::{AddressChoice, HostPort};
 use kasm_bootstrap::machine::facts::Facts;
 use kasm_bootstrap::paths::Paths;
 use kasm_bootstrap::preflight::{self, Context, Mode, Report, Verdict};

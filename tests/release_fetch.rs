@@ -1,9 +1,9 @@
 //! Downloads from real servers on loopback that misbehave in every way a mirror can.
 
 use futures_util::future::join_all;
-use kasm_bootstrap::config::intent::Source;
 use kasm_bootstrap::deadline::Deadline;
 use kasm_bootstrap::error::{Exit, Failure};
+use kasm_bootstrap::intent::Source;
 use kasm_bootstrap::net;
 use kasm_bootstrap::observe::Silent;
 use kasm_bootstrap::paths::Paths;

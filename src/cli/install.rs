@@ -2,9 +2,9 @@
 
 use super::kasm_flags::KasmFlags;
 use super::{Global, answer::Answer, plan, views};
-use crate::config::Intent;
 use crate::error::Failure;
 use crate::flow;
+use crate::intent::Intent;
 
 /// Flags of `install`.
 #[derive(Debug, clap::Args)]

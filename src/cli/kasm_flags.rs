@@ -238,7 +238,8 @@ fn absolute(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Merged, intent::AddressChoice};
+    use crate::config::Merged;
+    use crate::intent::AddressChoice;
     use clap::{CommandFactory, Parser};
 
     #[derive(Debug, Parser)]

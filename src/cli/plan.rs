@@ -2,9 +2,9 @@
 
 use super::kasm_flags::KasmFlags;
 use super::{Global, answer::Answer};
-use crate::config::Intent;
 use crate::error::Failure;
 use crate::flow::install::Install;
+use crate::intent::Intent;
 use crate::paths::Paths;
 use crate::words;
 use clap::Subcommand;

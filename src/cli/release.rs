@@ -1,9 +1,9 @@
 //! `kasm-bootstrap release`: fetch, verify, unpack, digest, list.
 
 use super::{Global, answer::Answer, duration::parse_duration, teller::Teller};
-use crate::config::intent::Source;
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
+use crate::intent::Source;
 use crate::net;
 use crate::observe::{Observer, Silent};
 use crate::release::{self, Cache, Digest, Limits, Request, Tarball, Verified, Wanted};

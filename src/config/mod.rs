@@ -17,7 +17,6 @@ pub mod document;
 pub mod environment;
 pub mod error;
 pub mod file;
-pub mod intent;
 pub mod layer;
 pub mod meaning;
 pub mod merged;
@@ -29,8 +28,8 @@ mod tests;
 pub mod understand;
 pub mod value;
 
+pub use crate::intent::Intent;
 pub use error::Error;
-pub use intent::Intent;
 pub use layer::Layer;
 pub use merged::Merged;
 pub use understand::Understood;

@@ -1,9 +1,9 @@
 //! The whole way from text to intent, without files and without a process.
 
-use super::intent::{AddressChoice, Digest, HostPort, Role, Source};
 use super::layer::{Layer, Origin, Raw};
 use super::*;
 use crate::error::{Explain, Failure};
+use crate::intent::{AddressChoice, Digest, HostPort, Role, Source};
 use crate::secret::Secret;
 use proptest::prelude::*;
 use std::time::Duration;

@@ -3,15 +3,15 @@
 
 use super::catalog;
 use super::error::Error;
-use super::intent::{
-    AddressChoice, AgentIntent, Digest, GuacIntent, HostPort, InstallerIntent, Intent, ManagerIntent, ReleaseIntent,
-    Role, Source,
-};
 use super::layer::{Entry, Origin, Raw};
 use super::meaning::{self, Meaning};
 use super::merged::Merged;
 use super::schema::{Kind, SETTINGS};
 use super::value::{self, Wrong};
+use crate::intent::{
+    AddressChoice, AgentIntent, Digest, GuacIntent, HostPort, InstallerIntent, Intent, ManagerIntent, ReleaseIntent,
+    Role, Source,
+};
 use crate::net;
 use crate::secret::Secret;
 use crate::token::Format;

@@ -2,7 +2,7 @@
 //! setting's name, and brings its remedy.
 
 use super::error::quoted;
-use super::intent::{AddressChoice, Digest, HostPort};
+use crate::intent::{AddressChoice, Digest, HostPort};
 use crate::net::Pin;
 use crate::words;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -2,8 +2,8 @@
 //! are up in Docker's own judgement.
 
 use super::error::Error;
-use crate::config::intent::{Intent, Role};
 use crate::deadline::Deadline;
+use crate::intent::{Intent, Role};
 use crate::kasm::docker::{self, Container};
 use crate::kasm::layout::Installed;
 use crate::observe::{Observer, Wait};

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::script::ScriptFlags;
-use crate::config::intent::{Intent, Role};
+use crate::intent::{Intent, Role};
 use crate::secret::Secret;
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::yaml::{self, Document};
-use crate::config::intent::{Intent, Role};
+use crate::intent::{Intent, Role};
 use crate::paths::Paths;
 use crate::secret::Secret;
 use std::fs;

@@ -3,8 +3,8 @@
 
 mod error;
 
-use crate::config::intent::HostPort;
 use crate::deadline::Deadline;
+use crate::intent::HostPort;
 use crate::net;
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;

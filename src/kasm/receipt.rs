@@ -2,8 +2,8 @@
 //! later run knows that there is nothing to do.
 
 use super::error::Error;
-use crate::config::intent::Role;
 use crate::durable;
+use crate::intent::Role;
 use crate::paths::Paths;
 use serde::{Deserialize, Serialize};
 use std::io;

@@ -1,7 +1,7 @@
 //! This node's own address: the one its manager and its users reach it by.
 
-use crate::config::intent::AddressChoice;
 use crate::error::{Exit, Explain};
+use crate::intent::AddressChoice;
 use nix::net::if_::InterfaceFlags;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -2,8 +2,8 @@
 
 use super::report::with_causes;
 use super::{Context, Mode, Verdict};
-use crate::config::intent::AddressChoice;
 use crate::error::Explain;
+use crate::intent::AddressChoice;
 use crate::kasm::manager::{Error, Look, Trust};
 use crate::machine::address;
 use futures_util::future::{BoxFuture, FutureExt};

@@ -10,9 +10,9 @@ mod report;
 
 pub use report::{CheckResult, Report, Verdict};
 
-use crate::config::intent::{AddressChoice, HostPort, Role};
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
+use crate::intent::{AddressChoice, HostPort, Role};
 use crate::kasm::manager::{Look, Manager};
 use crate::machine::facts::Facts;
 use crate::net;

@@ -1,8 +1,8 @@
 //! One source of a release, and what it has said so far.
 
 use super::Digest;
-use crate::config::intent::Source;
 use crate::deadline::Deadline;
+use crate::intent::Source;
 use crate::net::redact;
 use reqwest::Url;
 use std::path::PathBuf;

@@ -3,9 +3,9 @@
 
 use super::{Install, systemctl};
 use crate::apt;
-use crate::config::intent::AddressChoice;
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
+use crate::intent::AddressChoice;
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::kasm::run;

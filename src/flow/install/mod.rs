@@ -13,9 +13,9 @@ mod installer;
 
 use super::run::{Ready, Report};
 use crate::apt;
-use crate::config::Intent;
-use crate::config::intent::{Digest, Role, Source};
 use crate::error::Failure;
+use crate::intent::Intent;
+use crate::intent::{Digest, Role, Source};
 use crate::kasm::manager::Manager;
 use crate::machine::address::Found;
 use crate::net;
@@ -199,7 +199,7 @@ impl Install {
     }
 
     fn address_about(&self) -> String {
-        use crate::config::intent::AddressChoice;
+        use crate::intent::AddressChoice;
         match &self.intent.address {
             AddressChoice::Auto => "find this machine's address on the route to the manager".into(),
             AddressChoice::Interface(name) => format!("find this machine's address on {name}"),

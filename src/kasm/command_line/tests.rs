@@ -1,6 +1,6 @@
 use super::*;
-use crate::config::intent::*;
 use crate::error::{Exit, Failure};
+use crate::intent::*;
 use std::time::Duration;
 
 const TOKEN: &str = "aVeryOpaqueToken1234";

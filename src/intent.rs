@@ -1,5 +1,5 @@
 //! The intent: what the operator asked for, after every source has been read and every value has been
-//! understood. Plain data; how it comes about is the rest of this room's business.
+//! understood. Plain data that every room above may read; how it comes about is [`crate::config`]'s business.
 
 use crate::net;
 use crate::secret::Secret;
