@@ -99,12 +99,20 @@ pub struct Earlier {
     pub open: Vec<String>,
     /// True if the last run itself ended well.
     pub ended_well: bool,
+    /// The wall clock at their last entry, RFC 3339.
+    pub last_at: String,
 }
 
 /// What the runs of this verb and fingerprint have left, if there were any.
 pub fn earlier(entries: &[Entry], verb: &str, fingerprint: &str) -> Option<Earlier> {
     let mut runs: Vec<&str> = Vec::new();
-    let mut earlier = Earlier { run: String::new(), finished: Vec::new(), open: Vec::new(), ended_well: false };
+    let mut earlier = Earlier {
+        run: String::new(),
+        finished: Vec::new(),
+        open: Vec::new(),
+        ended_well: false,
+        last_at: String::new(),
+    };
     for entry in entries {
         if let Event::RunStarted { verb: its_verb, fingerprint: its, .. } = &entry.event
             && its_verb == verb
@@ -117,6 +125,7 @@ pub fn earlier(entries: &[Entry], verb: &str, fingerprint: &str) -> Option<Earli
         if !runs.contains(&entry.run.as_str()) {
             continue;
         }
+        earlier.last_at.clone_from(&entry.at);
         match &entry.event {
             Event::StepStarted { step } => {
                 earlier.finished.retain(|(finished, _)| finished != step);
