@@ -142,6 +142,10 @@ paths! {
     swap_file = "/var/swap.1";
     /// Docker's socket.
     docker_socket = "/run/docker.sock";
+    /// Where Docker keeps images and containers, unless it says otherwise.
+    docker_dir = "/var/lib/docker";
+    /// Directories that Docker's rclone plugin needs and does not make.
+    rclone_dir = "/var/lib/docker-plugins/rclone";
     /// Where Kasm installs its versions.
     kasm_dir = "/opt/kasm";
     /// The link to the version in use.
