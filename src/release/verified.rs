@@ -1,6 +1,7 @@
 //! The proof that bytes were hashed, as a type.
 
 use super::{Digest, Error};
+use crate::durable;
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -69,6 +70,12 @@ impl Tarball {
     /// Its length in bytes.
     pub fn length(&self) -> u64 {
         self.stamp.length
+    }
+
+    /// True if another user than root and ours can write to the file: its stamp then proves little, because
+    /// what is written through a mapping of it leaves no time behind at once (mmap(2)).
+    pub(super) fn others_can_write(&self) -> bool {
+        self.file.metadata().map_or(true, |found| durable::others_can_write(&found))
     }
 
     pub(super) fn file(&self) -> &File {

@@ -148,12 +148,18 @@ fn ended(step: &str, ending: Ending, detail: String, took: Duration) -> Event {
 struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
+    /// Listened to and passed over: an operator's lost connection must not stop an installer midway.
+    _hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
     fn listen() -> Result<Signals, Error> {
         let listen = |kind| signal(kind).map_err(|source| Error::State { path: "the signal handler".into(), source });
-        Ok(Signals { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
+        Ok(Signals {
+            term: listen(SignalKind::terminate())?,
+            int: listen(SignalKind::interrupt())?,
+            _hangup: listen(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

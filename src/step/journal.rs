@@ -27,7 +27,7 @@ impl Journal {
     pub fn open(paths: &Paths) -> Result<Journal, Error> {
         let path = paths.journal();
         let fail = |source| Error::State { path: path.display().to_string(), source };
-        durable::directory(&paths.state_dir(), 0o700).map_err(fail)?;
+        durable::private_directory(&paths.state_dir()).map_err(fail)?;
         let file = open_whole(&path).map_err(fail)?;
         Ok(Journal { path, file })
     }
@@ -55,7 +55,9 @@ fn open_whole(path: &Path) -> io::Result<File> {
         aside.push(".1");
         fs::rename(path, aside)?;
     }
-    let mut file = OpenOptions::new().append(true).create(true).read(true).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).read(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
     if let Some(directory) = path.parent() {
         durable::sync_directory(directory)?;
     }
@@ -99,12 +101,20 @@ pub struct Earlier {
     pub open: Vec<String>,
     /// True if the last run itself ended well.
     pub ended_well: bool,
+    /// The wall clock at their last entry, RFC 3339.
+    pub last_at: String,
 }
 
 /// What the runs of this verb and fingerprint have left, if there were any.
 pub fn earlier(entries: &[Entry], verb: &str, fingerprint: &str) -> Option<Earlier> {
     let mut runs: Vec<&str> = Vec::new();
-    let mut earlier = Earlier { run: String::new(), finished: Vec::new(), open: Vec::new(), ended_well: false };
+    let mut earlier = Earlier {
+        run: String::new(),
+        finished: Vec::new(),
+        open: Vec::new(),
+        ended_well: false,
+        last_at: String::new(),
+    };
     for entry in entries {
         if let Event::RunStarted { verb: its_verb, fingerprint: its, .. } = &entry.event
             && its_verb == verb
@@ -117,6 +127,7 @@ pub fn earlier(entries: &[Entry], verb: &str, fingerprint: &str) -> Option<Earli
         if !runs.contains(&entry.run.as_str()) {
             continue;
         }
+        earlier.last_at.clone_from(&entry.at);
         match &entry.event {
             Event::StepStarted { step } => {
                 earlier.finished.retain(|(finished, _)| finished != step);

@@ -11,11 +11,16 @@ use crate::kasm::receipt::Receipt;
 use crate::kasm::run;
 use crate::kasm::session::{self, Leftover};
 use crate::machine::facts::Facts;
+use crate::paths::Paths;
 use crate::preflight;
+use crate::step::journal::Earlier;
 use crate::step::{Context, Finish};
 use crate::token;
+use std::fs;
 use std::time::Duration;
 
+/// So long can an installer outlive a killed run of ours.
+const DYING: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 /// How long the manager may take to tell the time, when a token looks expired.
 const ASK_TIME: Duration = Duration::from_secs(5);
 
@@ -79,6 +84,19 @@ pub async fn tokens(work: &Install, _cx: Context<'_>) -> Result<Finish, Failure>
     })
 }
 
+/// Did an earlier run begin to install and not come to the end of it? Not if what is there is younger
+/// than that run: then somebody has installed since, and it is not for us to replace.
+pub fn is_half_done(paths: &Paths, earlier: &Earlier) -> bool {
+    let changed = fs::symlink_metadata(paths.kasm_current()).and_then(|data| data.modified());
+    let changed = changed.ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
+    let last: Option<jiff::Timestamp> = earlier.last_at.parse().ok();
+    let since = match (changed, last) {
+        (Some(changed), Some(last)) => changed.duration_since(last) > DYING,
+        _ => false,
+    };
+    earlier.open.iter().any(|step| step == "install") && !since
+}
+
 /// Is the wanted version there already?
 pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let Some(installed) = Installed::read(&work.paths) else {
@@ -92,7 +110,9 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         return Ok(Finish::Done(format!("{name} is installed and will be replaced (--force)")));
     }
     if work.half_done {
-        return Ok(Finish::Done(format!("{name} is there, but its installer was cut off: it is installed again")));
+        return Ok(Finish::Done(format!(
+            "{name} is there, but its installer did not come to a good end: it is installed again"
+        )));
     }
     let receipt = Receipt::read(&work.paths)?.filter(|receipt| receipt.version == installed.version);
     let same = match (&receipt, &work.intent.release.version) {
