@@ -61,6 +61,8 @@ pub struct Known {
     pub proxy_port: Option<u16>,
     /// What is handed to the installer beside.
     pub installer: InstallerIntent,
+    /// Names of preflight checks to leave out.
+    pub skip: Vec<String>,
 }
 
 impl Merged {
@@ -76,6 +78,7 @@ impl Merged {
             network: reader.network(),
             proxy_port: reader.parsed("proxy_port", value::port),
             installer: reader.installer(),
+            skip: reader.list("preflight.skip", |name| Ok(name.to_owned())),
         };
         Error::of(reader.errors).map_or(Ok(known), Err)
     }
@@ -126,6 +129,7 @@ impl<'a> Reader<'a> {
             network: self.network(),
             budget: self.budget(),
             installer: self.installer(),
+            skip: self.list("preflight.skip", |name| Ok(name.to_owned())),
             force: self.parsed("force", value::boolean).unwrap_or(false),
             release: release?,
             manager: manager?,

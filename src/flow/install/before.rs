@@ -162,6 +162,7 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
     context.address = Some(work.intent.address.clone());
     context.proxy_port = work.intent.proxy_port;
     context.installer = work.intent.installer.clone();
+    context.skip = work.intent.skip.clone();
     context.mode = preflight::Mode::Wait;
     let report = preflight::run(&preflight::checks(), &context).await;
     // What the steps `manager` and `address` will say themselves is not said twice.
