@@ -174,6 +174,9 @@ pub(super) fn compose(context: &Context) -> BoxFuture<'_, Verdict> {
                 false => "there is no docker program".into(),
             });
         };
+        if look.is_snap() {
+            return Verdict::Skipped("Docker is a snap: see docker".into());
+        }
         // Programs below a scratch root are not run.
         let found = match context.paths.is_machine() {
             true => short_version(Command::new(program).args(["compose", "version", "--short"])).await,
@@ -251,21 +254,16 @@ pub(super) fn sidecar(context: &Context) -> BoxFuture<'_, Verdict> {
             Some(Err(error)) => return Verdict::Broken { detail: error.to_string() },
             None => return Verdict::Broken { detail: format!("no list within {} s", PATIENCE.as_secs()) },
         };
-        let kasms: Vec<&Plugin> = plugins
-            .iter()
-            .filter(|plugin| ["sidecar", "rclone"].iter().any(|part| plugin.name.contains(part)))
-            .collect();
         let names = |wanted: bool| -> Vec<&str> {
-            kasms.iter().filter(|plugin| plugin.enabled == wanted).map(|plugin| plugin.name.as_str()).collect()
+            let sidecars = plugins.iter().filter(|plugin| plugin.name.contains("sidecar") && plugin.enabled == wanted);
+            sidecars.map(|plugin| plugin.name.as_str()).collect()
         };
         match (names(false), names(true)) {
-            (off, on) if off.is_empty() && on.is_empty() => {
-                Verdict::Pass("Docker has none of Kasm's plugins yet".into())
-            }
+            (off, on) if off.is_empty() && on.is_empty() => Verdict::Pass("Docker has no sidecar plugin yet".into()),
             (off, on) if off.is_empty() => Verdict::Pass(format!("enabled: {}", on.join(", "))),
             (off, _) => Verdict::Warn {
-                // docs/kasm-facts.md, 8: kasm_proxy does not start without the sidecar plugin (#668).
-                detail: format!("disabled in Docker, without which Kasm's containers do not start: {}", off.join(", ")),
+                // docs/kasm-facts.md, 8: after some reboots (#668).
+                detail: format!("disabled in Docker, so that kasm_proxy does not start: {}", off.join(", ")),
                 remedy: off.iter().map(|name| format!("docker plugin enable {name}")).collect::<Vec<_>>().join(" && "),
             },
         }

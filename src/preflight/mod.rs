@@ -144,7 +144,7 @@ pub fn checks() -> Vec<Check> {
         Check { name: "ports", about: "Kasm's ports are free", run: ports::free },
         Check { name: "docker", about: "Docker answers, and is one that Kasm can use", run: docker::daemon },
         Check { name: "compose", about: "Docker has a compose that works with it", run: docker::compose },
-        Check { name: "sidecar", about: "Docker's plugins for Kasm are enabled", run: docker::sidecar },
+        Check { name: "sidecar", about: "Kasm's sidecar plugin is enabled in Docker", run: docker::sidecar },
         Check { name: "rclone", about: "the rclone plugin's directories are there", run: docker::rclone },
         Check { name: "leftovers", about: "nothing is left of half an installation", run: leftovers::check },
         Check { name: "manager-name", about: "the manager's name resolves", run: manager::name },
