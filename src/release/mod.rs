@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod unpack;
 pub mod verified;
 
+mod ahead;
 mod attempt;
 mod entry;
 mod mirror;
