@@ -1,6 +1,7 @@
 //! From a verified tarball to `DIR/kasm_release`, or to nothing at all.
 
-use super::entry::{Entry, Kind, OverLimit, ROOT, broken, walk};
+use super::ahead::walk;
+use super::entry::{Entry, Kind, OverLimit, ROOT, broken};
 use super::error::{Error, Refusal};
 use super::tree::Tree;
 use super::{Tarball, Verified};
