@@ -1,6 +1,9 @@
 //! Files that are whole or not there: written beside their place, synced, renamed, and the directory
 //! synced too. Modes hold from birth, whatever the umask.
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -33,6 +36,30 @@ pub fn remove(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Removes what processes that were killed in the middle of a [`write`] left in a directory: of every file
+/// there, or of the one called `name`. Files of living processes stay. What cannot be removed or looked at
+/// stays too: it takes a little room and does no other harm.
+pub fn sweep(directory: &Path, name: Option<&str>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let temporary = entry.file_name();
+        let Some((of, pid)) = temporary.to_str().and_then(taken_apart) else { continue };
+        let gone = kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH);
+        if gone && name.is_none_or(|name| name == of) {
+            // See above.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// `.NAME.PID.COUNT.new`: the file's name and the process.
+fn taken_apart(temporary: &str) -> Option<(&str, i32)> {
+    let (rest, count) = temporary.strip_prefix('.')?.strip_suffix(".new")?.rsplit_once('.')?;
+    let (name, pid) = rest.rsplit_once('.')?;
+    let _: u32 = count.parse().ok()?; // only that it is a number matters
+    Some((name, pid.parse().ok().filter(|pid| *pid > 1)?))
 }
 
 /// Makes a directory and its parents; the ones made get `mode`. An existing one is left as it is.
@@ -145,6 +172,34 @@ mod tests {
         let pipe = directory.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(read(&pipe, 4).is_err() && read(directory.path(), 4).is_err());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_a_living_ones_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (gone, ours) = (child.id(), std::process::id());
+        let left = [format!(".a.json.{gone}.0.new"), format!(".fstab.{gone}.3.new")];
+        let stay = [format!(".a.json.{ours}.0.new"), format!(".a.{gone}.new"), "a.json".into(), ".0.0.new".into()];
+        for name in left.iter().chain(&stay) {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let names = || -> Vec<String> {
+            let mut names: Vec<String> = fs::read_dir(directory.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        sweep(directory.path(), Some("fstab"));
+        assert!(names().contains(&left[0]) && !names().contains(&left[1]));
+        sweep(directory.path(), None);
+        let mut stay = stay.to_vec();
+        stay.sort();
+        assert_eq!(names(), stay);
+        sweep(&directory.path().join("nowhere"), None);
     }
 
     #[test]

@@ -214,8 +214,11 @@ fn innermost(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Reads Docker's answer. Containers may lack any field.
-fn parse(body: &[u8]) -> Result<Vec<Container>, Error> {
+/// Reads Docker's answer to `GET /containers/json`. Containers may lack any field.
+///
+/// # Errors
+/// [`Error::Answer`] for anything but a JSON list.
+pub fn parse(body: &[u8]) -> Result<Vec<Container>, Error> {
     let value: serde_json::Value = serde_json::from_slice(body).map_err(|error| Error::Answer(error.to_string()))?;
     let Some(list) = value.as_array() else { return Err(Error::Answer("it is no list".into())) };
     let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();

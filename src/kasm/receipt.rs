@@ -49,13 +49,22 @@ impl Receipt {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
         };
-        let receipt: Receipt = serde_json::from_slice(&bytes)
-            .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        Receipt::parse(&bytes).map(Some).map_err(unreadable)
+    }
+
+    /// A receipt from its bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] for anything else, and for one that a later version of this program
+    /// wrote.
+    pub fn parse(bytes: &[u8]) -> io::Result<Receipt> {
+        let receipt: Receipt =
+            serde_json::from_slice(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if receipt.schema != SCHEMA {
             let other = format!("its schema is {}, this program knows {SCHEMA}", receipt.schema);
-            return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, other)));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, other));
         }
-        Ok(Some(receipt))
+        Ok(receipt)
     }
 
     /// Writes it, durably.

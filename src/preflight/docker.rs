@@ -5,7 +5,7 @@ use super::host::install_command;
 use super::{Context, Mode, NOT_BELOW_ROOT, Verdict};
 use crate::intent::Role;
 use crate::kasm::docker::{self, Error, Info, Plugin};
-use crate::paths::Paths;
+use crate::paths::{Paths, environment_for_children};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -194,6 +194,7 @@ pub(super) fn compose(context: &Context) -> BoxFuture<'_, Verdict> {
 
 /// The first line a program prints, which is a version; a program that fails does not know the question.
 async fn short_version(command: &mut Command) -> io::Result<Compose> {
+    command.env_clear().envs(environment_for_children());
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
     let asked = async {

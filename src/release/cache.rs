@@ -1,7 +1,9 @@
 //! Tarballs that are kept, one file a digest, and the ones that are still coming.
 
 use super::error::Causes;
+use super::signature::{self, Key, Seal};
 use super::spool::Spool;
+use super::verified::Proof;
 use super::{Digest, Error, Tarball, Verified};
 use crate::deadline::Deadline;
 use crate::durable;
@@ -103,6 +105,32 @@ impl Cache {
         }
     }
 
+    /// The tarball that this seal is on, with this digest where one is given; in a thread of its own. Without
+    /// a digest only one that was kept with the very same seal is found.
+    pub(super) async fn sealed(&self, digest: Option<Digest>, seal: &Seal) -> Option<Verified<Tarball>> {
+        let (cache, seal) = (self.clone(), seal.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let paths = match (digest, &cache.name) {
+                (Some(digest), _) => vec![cache.path(&digest)],
+                (None, Some(name)) => vec![cache.directory.join(name)],
+                (None, None) => cache.list().unwrap_or_default().into_iter().map(|kept| kept.path).collect(),
+            };
+            paths.into_iter().find_map(|path| {
+                let kept = digest.is_some() || fs::read(signature::path(&path)).is_ok_and(|text| text == seal.text());
+                let proof = Proof::Sealed { seal: seal.clone(), digest };
+                if kept { Verified::check(&path, proof).ok() } else { None }
+            })
+        });
+        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// The tarball with this digest, kept with a seal of this key; in a thread of its own.
+    pub async fn lookup_signed(&self, digest: &Digest, key: &Key) -> Option<Verified<Tarball>> {
+        let (path, digest, key) = (self.path(digest), *digest, key.clone());
+        let reading = tokio::task::spawn_blocking(move || Verified::read_signed(&path, &key, Some(digest)).ok());
+        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
     /// Everything kept, oldest first. An absent cache is an empty one.
     pub fn list(&self) -> Result<Vec<Kept>, Error> {
         let fail = |source| Error::Unreadable { path: self.directory.clone(), source };
@@ -125,7 +153,7 @@ impl Cache {
         Ok(kept)
     }
 
-    /// Opens the partial file of this digest, and holds it against other processes. `None` if the
+    /// Opens the partial file of this name, and holds it against other processes. `None` if the
     /// deadline passed first.
     pub(super) async fn partial(
         &self,
@@ -149,7 +177,7 @@ impl Cache {
             }
             match file.try_lock() {
                 // The one before us may have finished or removed the file while we opened it.
-                Ok(()) if is_at(&file, &path) => return Ok(Partial { file, path, digest: *digest }),
+                Ok(()) if is_at(&file, &path) => return Ok(Partial { file, path }),
                 Ok(()) => continue,
                 Err(TryLockError::Error(error)) => return Err(fail(error)),
                 Err(TryLockError::WouldBlock) => {}
@@ -172,13 +200,23 @@ impl Cache {
 
     /// Makes a finished download the kept file; blocking. Nothing is synced: whoever takes it out of the
     /// cache later hashes it again.
-    pub(super) fn keep(&self, file: File, partial: &Path, digest: Digest) -> Result<Verified<Tarball>, Error> {
+    pub(super) fn keep(
+        &self,
+        file: File,
+        partial: &Path,
+        digest: Digest,
+        seal: Option<Seal>,
+    ) -> Result<Verified<Tarball>, Error> {
         let path = self.path(&digest);
         let fail = |source| Error::Spool { path: path.clone(), source };
+        if let Some(seal) = &seal {
+            let path = signature::path(&path);
+            durable::write(&path, seal.text(), 0o644).map_err(|source| Error::Spool { path, source })?;
+        }
         file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(fail)?;
         fs::rename(partial, &path).map_err(fail)?;
         forget_origin(partial);
-        Verified::written(file, path.clone(), digest)
+        Verified::written(file, path.clone(), digest, seal)
     }
 }
 
@@ -187,13 +225,12 @@ impl Cache {
 pub(super) struct Partial {
     file: File,
     path: PathBuf,
-    digest: Digest,
 }
 
 impl Partial {
     /// Hashes what is there, in a thread of its own, and tells where it came from.
     pub async fn into_spool(self) -> Result<(Spool, Option<Origin>), Error> {
-        let Partial { file, path, .. } = self;
+        let Partial { file, path } = self;
         let origin = read_origin(&path);
         let hashing = tokio::task::spawn_blocking(move || Spool::into_file(file, path));
         Ok((hashing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?, origin))
@@ -202,11 +239,6 @@ impl Partial {
     /// Where it is.
     pub fn path(&self) -> PathBuf {
         self.path.clone()
-    }
-
-    /// The digest it is named by.
-    pub fn digest(&self) -> Digest {
-        self.digest
     }
 }
 

@@ -20,6 +20,8 @@ const READ_AT_MOST: u64 = 16 << 20;
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// The last write failed, perhaps in the middle of a line.
+    torn: bool,
 }
 
 impl Journal {
@@ -29,17 +31,22 @@ impl Journal {
         let fail = |source| Error::State { path: path.display().to_string(), source };
         durable::private_directory(&paths.state_dir()).map_err(fail)?;
         let file = open_whole(&path).map_err(fail)?;
-        Ok(Journal { path, file })
+        Ok(Journal { path, file, torn: false })
     }
 
     /// Appends one entry. One that must last is on the disk when this returns.
     pub fn append(&mut self, entry: &Entry) -> Result<(), Error> {
         let mut line = serde_json::to_vec(entry).expect("an entry holds nothing that JSON cannot");
         line.push(b'\n');
+        if self.torn {
+            // Else this entry would be lost with the torn one, once a full disk has room again.
+            line.insert(0, b'\n');
+        }
         let result = self.file.write_all(&line).and_then(|()| match entry.event.must_last() {
             true => self.file.sync_data(),
             false => Ok(()),
         });
+        self.torn = result.is_err();
         result.map_err(|source| Error::Journal { path: self.path.display().to_string(), source })
     }
 
