@@ -57,6 +57,8 @@ pub struct Known {
     pub address: AddressChoice,
     /// TLS and proxies.
     pub network: net::Options,
+    /// Mirrors and files of the release, in the order they are tried.
+    pub sources: Vec<Source>,
 }
 
 impl Merged {
@@ -70,6 +72,7 @@ impl Merged {
             manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
             address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
             network: reader.network(),
+            sources: reader.sources().list,
         };
         Error::of(reader.errors).map_or(Ok(known), Err)
     }
@@ -82,6 +85,13 @@ struct Reader<'a> {
     merged: &'a Merged,
     errors: Vec<Error>,
     notes: Vec<String>,
+}
+
+/// Where a release comes from.
+struct Sources {
+    /// Its version, the build included, where it was given or a name tells it.
+    full: Option<String>,
+    list: Vec<Source>,
 }
 
 /// A value and where it was found.
@@ -200,7 +210,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn release(&mut self) -> Option<ReleaseIntent> {
+    /// Where the release comes from: as given, else where Kasm keeps that version.
+    fn sources(&mut self) -> Sources {
         let named = self.parsed("release.version", |text| match catalog::split_version(text) {
             Some(_) => Ok(text.to_owned()),
             None => Err(Wrong {
@@ -211,16 +222,11 @@ impl<'a> Reader<'a> {
         let mut sources: Vec<Source> = Vec::new();
         sources.extend(self.text("release.file").map(|found| Source::File(PathBuf::from(found.text))));
         sources.extend(self.list("release.urls", value::url).into_iter().map(Source::Url));
-        let digest = self.parsed("release.sha256", value::digest);
-        let faulty = ["release.version", "release.urls", "release.sha256"]
-            .iter()
-            .any(|key| self.errors.iter().any(|error| matches!(error, Error::Value { key: wrong, .. } | Error::Placeholder { key: wrong, .. } if wrong == key)));
         let told = sources.iter().find_map(|source| match source {
             Source::Url(url) => catalog::version_in_name(url).map(str::to_owned),
             Source::File(path) => path.to_str().and_then(catalog::version_in_name).map(str::to_owned),
         });
         let full = named.or(told);
-        let version = full.as_deref().and_then(catalog::split_version).map(|(version, _)| version.to_owned());
         if let (true, Some(full)) = (sources.is_empty(), &full) {
             let official = catalog::official(full);
             if !official.seen {
@@ -231,6 +237,16 @@ impl<'a> Reader<'a> {
             }
             sources.push(Source::Url(official.url));
         }
+        Sources { full, list: sources }
+    }
+
+    fn release(&mut self) -> Option<ReleaseIntent> {
+        let Sources { full, list: sources } = self.sources();
+        let digest = self.parsed("release.sha256", value::digest);
+        let faulty = ["release.version", "release.urls", "release.sha256"]
+            .iter()
+            .any(|key| self.errors.iter().any(|error| matches!(error, Error::Value { key: wrong, .. } | Error::Placeholder { key: wrong, .. } if wrong == key)));
+        let version = full.as_deref().and_then(catalog::split_version).map(|(version, _)| version.to_owned());
         if faulty {
             return None;
         }
