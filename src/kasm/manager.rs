@@ -115,15 +115,9 @@ impl Manager {
     }
 
     async fn find(&self, deadline: Deadline) -> Result<net::names::Found, Error> {
-        let host = &self.address.host;
         let names = net::names::Names::new(&self.paths);
-        let looked_up = tokio::time::timeout_at(deadline.instant().into(), names.find(host)).await;
-        looked_up
-            .unwrap_or_else(|_| {
-                let asked = "the name servers in /etc/resolv.conf".into();
-                Err(net::ResolveError::NoAnswer { host: host.clone(), asked })
-            })
-            .map_err(|cause| Error::Dns { manager: self.name(), cause })
+        let found = names.find(&self.address.host, deadline.remaining()).await;
+        found.map_err(|cause| Error::Dns { manager: self.name(), cause })
     }
 
     /// The addresses that packets on their way to the manager have first: the manager's own, or a proxy's

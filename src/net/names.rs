@@ -122,11 +122,11 @@ impl Names {
 
     /// The addresses of a host, never an empty list.
     pub async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        self.find(host).await.map(|found| found.addresses)
+        self.find(host, LOOKUP_TIMEOUT).await.map(|found| found.addresses)
     }
 
-    /// The addresses of a host, and who told them.
-    pub async fn find(&self, host: &str) -> Result<Found, ResolveError> {
+    /// The addresses of a host, and who told them, within this time and at most 8 s.
+    pub async fn find(&self, host: &str, longest: Duration) -> Result<Found, ResolveError> {
         let own = |addresses| Ok(Found { addresses, told_by: None });
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         if let Ok(address) = bare.parse() {
@@ -144,13 +144,13 @@ impl Names {
         if !known.is_empty() {
             return Ok(Found { addresses: known, told_by: Some("/etc/hosts".into()) });
         }
-        self.ask(host).await
+        self.ask(host, longest.min(LOOKUP_TIMEOUT)).await
     }
 
-    async fn ask(&self, host: &str) -> Result<Found, ResolveError> {
+    async fn ask(&self, host: &str, longest: Duration) -> Result<Found, ResolveError> {
         let Current { resolver, asked, .. } = self.current(host)?;
         let host = host.to_owned();
-        let error = match tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup_ip(host.as_str())).await {
+        let error = match tokio::time::timeout(longest, resolver.lookup_ip(host.as_str())).await {
             Ok(Ok(found)) => {
                 let addresses: Vec<IpAddr> = found.iter().collect();
                 if !addresses.is_empty() {

@@ -86,7 +86,7 @@ fn a_certificate_out_of_its_time_is_judged_by_the_managers_clock_too() {
         })
         .collect();
     insta::assert_snapshot!(words.join("\n"), @"
-    this machine's clock is wrong: it is 53 years 338 days behind that of manager kasm:443, whose certificate is not valid yet by it [manager.clock, heals]
+    this machine's clock is wrong: it is 53 years 330 days behind that of manager kasm:443, whose certificate is not valid yet by it [manager.clock, heals]
     this machine's clock is wrong: it is 1 day 1 hour ahead of that of manager kasm:443, whose certificate has expired by it [manager.clock, heals]
     the certificate of manager kasm:443 expired at 2027-01-15 08:00 UTC, by the manager's clock and by this machine's [manager.certificate, stays]
     the certificate of manager kasm:443 expired at 2027-01-15 08:00 UTC, also by the manager's clock, and this machine's clock is 10 days 9 hours ahead of that one [manager.certificate, stays]
