@@ -59,6 +59,10 @@ pub struct Known {
     pub network: net::Options,
     /// Mirrors and files of the release, in the order they are tried.
     pub sources: Vec<Source>,
+    /// The port of this node's own proxy.
+    pub proxy_port: Option<u16>,
+    /// What is handed to the installer beside.
+    pub installer: InstallerIntent,
 }
 
 impl Merged {
@@ -72,7 +76,9 @@ impl Merged {
             manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
             address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
             network: reader.network(),
-            sources: reader.sources().list,
+            sources: reader.sources().1,
+            proxy_port: reader.parsed("proxy_port", value::port),
+            installer: reader.installer(),
         };
         Error::of(reader.errors).map_or(Ok(known), Err)
     }
@@ -85,13 +91,6 @@ struct Reader<'a> {
     merged: &'a Merged,
     errors: Vec<Error>,
     notes: Vec<String>,
-}
-
-/// Where a release comes from.
-struct Sources {
-    /// Its version, the build included, where it was given or a name tells it.
-    full: Option<String>,
-    list: Vec<Source>,
 }
 
 /// A value and where it was found.
@@ -210,8 +209,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where the release comes from: as given, else where Kasm keeps that version.
-    fn sources(&mut self) -> Sources {
+    /// Where the release comes from, as given or as Kasm keeps it, and its full version where that is known.
+    fn sources(&mut self) -> (Option<String>, Vec<Source>) {
         let named = self.parsed("release.version", |text| match catalog::split_version(text) {
             Some(_) => Ok(text.to_owned()),
             None => Err(Wrong {
@@ -237,13 +236,14 @@ impl<'a> Reader<'a> {
             }
             sources.push(Source::Url(official.url));
         }
-        Sources { full, list: sources }
+        (full, sources)
     }
 
     fn release(&mut self) -> Option<ReleaseIntent> {
-        let Sources { full, list: sources } = self.sources();
+        let (full, sources) = self.sources();
         let digest = self.parsed("release.sha256", value::digest);
-        let faulty = ["release.version", "release.urls", "release.sha256"]
+        let minisign_key = self.parsed("release.minisign_key", value::minisign_key);
+        let faulty = ["release.version", "release.urls", "release.sha256", "release.minisign_key"]
             .iter()
             .any(|key| self.errors.iter().any(|error| matches!(error, Error::Value { key: wrong, .. } | Error::Placeholder { key: wrong, .. } if wrong == key)));
         let version = full.as_deref().and_then(catalog::split_version).map(|(version, _)| version.to_owned());
@@ -257,7 +257,8 @@ impl<'a> Reader<'a> {
             return None;
         }
         let published = || full.as_deref().and_then(catalog::published_digest).map(|hex| Digest::Pinned(hex.into()));
-        let Some(digest) = digest.or_else(published) else {
+        let signed = || minisign_key.is_some().then_some(Digest::Sidecar);
+        let Some(digest) = digest.or_else(published).or_else(signed) else {
             let source_shown = match sources.first() {
                 Some(Source::Url(url)) => net::redact(url),
                 Some(Source::File(path)) => path.display().to_string(),
@@ -266,7 +267,7 @@ impl<'a> Reader<'a> {
             self.errors.push(Error::DigestMissing { version: full, source_shown });
             return None;
         };
-        Some(ReleaseIntent { version, sources, digest })
+        Some(ReleaseIntent { version, sources, digest, minisign_key })
     }
 
     fn token_format(&mut self) -> Format {
