@@ -142,7 +142,7 @@ fn write_tree(
 }
 
 /// Writes what the reader has to the tree. `at_end` looks at what is left of the reader.
-pub(super) fn write_entries<R: Read>(
+pub(super) fn write_entries<R: Read + Send>(
     reader: Bounded<R>,
     tree: &mut Tree,
     destination: &Path,
