@@ -57,6 +57,10 @@ pub struct Known {
     pub address: AddressChoice,
     /// TLS and proxies.
     pub network: net::Options,
+    /// The port of this node's own proxy.
+    pub proxy_port: Option<u16>,
+    /// What is handed to the installer beside.
+    pub installer: InstallerIntent,
 }
 
 impl Merged {
@@ -70,6 +74,8 @@ impl Merged {
             manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
             address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
             network: reader.network(),
+            proxy_port: reader.parsed("proxy_port", value::port),
+            installer: reader.installer(),
         };
         Error::of(reader.errors).map_or(Ok(known), Err)
     }
@@ -212,7 +218,8 @@ impl<'a> Reader<'a> {
         sources.extend(self.text("release.file").map(|found| Source::File(PathBuf::from(found.text))));
         sources.extend(self.list("release.urls", value::url).into_iter().map(Source::Url));
         let digest = self.parsed("release.sha256", value::digest);
-        let faulty = ["release.version", "release.urls", "release.sha256"]
+        let minisign_key = self.parsed("release.minisign_key", value::minisign_key);
+        let faulty = ["release.version", "release.urls", "release.sha256", "release.minisign_key"]
             .iter()
             .any(|key| self.errors.iter().any(|error| matches!(error, Error::Value { key: wrong, .. } | Error::Placeholder { key: wrong, .. } if wrong == key)));
         let told = sources.iter().find_map(|source| match source {
@@ -241,7 +248,8 @@ impl<'a> Reader<'a> {
             return None;
         }
         let published = || full.as_deref().and_then(catalog::published_digest).map(|hex| Digest::Pinned(hex.into()));
-        let Some(digest) = digest.or_else(published) else {
+        let signed = || minisign_key.is_some().then_some(Digest::Sidecar);
+        let Some(digest) = digest.or_else(published).or_else(signed) else {
             let source_shown = match sources.first() {
                 Some(Source::Url(url)) => net::redact(url),
                 Some(Source::File(path)) => path.display().to_string(),
@@ -250,7 +258,7 @@ impl<'a> Reader<'a> {
             self.errors.push(Error::DigestMissing { version: full, source_shown });
             return None;
         };
-        Some(ReleaseIntent { version, sources, digest })
+        Some(ReleaseIntent { version, sources, digest, minisign_key })
     }
 
     fn token_format(&mut self) -> Format {

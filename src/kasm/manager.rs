@@ -298,8 +298,9 @@ impl Manager {
     }
 }
 
-/// `None` for a JSON object whose `ok` is `true`; else what it is, as a noun phrase.
-fn came_instead(body: &[u8]) -> Option<String> {
+/// What came as the health check's body instead of the right one: `None` for a JSON object whose `ok` is
+/// `true`; else what it is, as a short noun phrase.
+pub fn came_instead(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
     if text.is_empty() {

@@ -277,6 +277,11 @@ impl Log {
         Ok(Log { file: Some(BufWriter::with_capacity(64 * 1024, file)), room })
     }
 
+    /// No log at all.
+    pub(super) fn nowhere() -> Log {
+        Log { file: None, room: 0 }
+    }
+
     fn line(&mut self, line: &str) {
         let Some(file) = &mut self.file else { return };
         if self.room == 0 {

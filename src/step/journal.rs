@@ -29,7 +29,7 @@ impl Journal {
     pub fn open(paths: &Paths) -> Result<Journal, Error> {
         let path = paths.journal();
         let fail = |source| Error::State { path: path.display().to_string(), source };
-        durable::directory(&paths.state_dir(), 0o700).map_err(fail)?;
+        durable::private_directory(&paths.state_dir()).map_err(fail)?;
         let file = open_whole(&path).map_err(fail)?;
         Ok(Journal { path, file, torn: false })
     }
@@ -62,7 +62,9 @@ fn open_whole(path: &Path) -> io::Result<File> {
         aside.push(".1");
         fs::rename(path, aside)?;
     }
-    let mut file = OpenOptions::new().append(true).create(true).read(true).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).read(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
     if let Some(directory) = path.parent() {
         durable::sync_directory(directory)?;
     }

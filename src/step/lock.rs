@@ -11,6 +11,10 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
+/// How often a lock that may be free in a moment is tried.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long `status` may hold it: it can only look at a lock by sharing it for a moment.
+const LOOKED_AT: Duration = Duration::from_millis(100);
 /// A run that is killed while it starts a program leaves the lock with the new process until that has
 /// become the program (flock(2): a fork has the same lock), so for moments.
 const ORPHANED: Duration = Duration::from_secs(2);
@@ -26,32 +30,35 @@ impl RunLock {
     pub fn take(paths: &Paths, verb: &str) -> Result<RunLock, Error> {
         let path = paths.run_lock();
         let fail = |source| Error::State { path: path.display().to_string(), source };
-        durable::directory(&paths.state_dir(), 0o700).map_err(fail)?;
+        durable::private_directory(&paths.state_dir())
+            .map_err(|source| Error::State { path: paths.state_dir().display().to_string(), source })?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(&path)
             .map_err(fail)?;
-        let patience = Instant::now() + ORPHANED;
+        let begun = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
                     let holder = holder(&mut file);
-                    if !holder.as_deref().is_some_and(is_dead) || Instant::now() > patience {
+                    let patience = if holder.as_deref().is_some_and(is_dead) { ORPHANED } else { LOOKED_AT };
+                    if begun.elapsed() > patience {
                         return Err(Error::Locked { holder });
                     }
                     // Nobody tells when the last of them has gone.
-                    std::thread::sleep(Duration::from_millis(5));
+                    std::thread::sleep(LOOK);
                 }
                 Err(TryLockError::Error(source)) => return Err(fail(source)),
             }
         }
         // What is written here is for people only, so a disk that is full does not matter.
-        let _ = file.set_len(0).and_then(|()| write!(file, "{verb}, pid {}", std::process::id()));
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{verb}, pid {}", std::process::id()));
         Ok(RunLock { _file: file })
     }
 
@@ -109,5 +116,6 @@ mod tests {
         });
         drop(first);
         second.join().unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(paths.run_lock()).unwrap(), format!("install, pid {}", std::process::id()));
     }
 }

@@ -182,6 +182,8 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
     context.network = work.intent.network.clone();
     context.role = Some(work.intent.role);
     context.address = Some(work.intent.address.clone());
+    context.proxy_port = work.intent.proxy_port;
+    context.installer = work.intent.installer.clone();
     context.mode = preflight::Mode::Wait;
     let report = preflight::run(&preflight::checks(), &context).await;
     // What the steps `manager` and `address` will say themselves is not said twice.

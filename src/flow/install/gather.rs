@@ -20,8 +20,9 @@ pub async fn fetch(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     }
     let tarball = get(work, cx).await?;
     let size = words::bytes(tarball.length());
+    let proof = if tarball.signature().is_some() { "signature and SHA-256 verified" } else { "SHA-256 verified" };
     *work.tarball.borrow_mut() = Some(tarball);
-    Ok(Finish::Done(format!("{size}, SHA-256 verified")))
+    Ok(Finish::Done(format!("{size}, {proof}")))
 }
 
 async fn get(work: &Install, cx: Context<'_>) -> Result<Verified<Tarball>, Failure> {

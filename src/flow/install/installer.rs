@@ -12,7 +12,7 @@ use crate::kasm::receipt::{self, Receipt};
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
 use crate::observe::Observer;
-use crate::paths::{ENV_ROOT, Paths};
+use crate::paths::{ENV_ROOT, Paths, environment_for_children};
 use crate::release::Digest;
 use crate::step::{Context, Finish, engine};
 use std::ffi::OsString;
@@ -183,7 +183,7 @@ async fn stop(work: &Install, cx: Context<'_>) {
     }
     let mut command = tokio::process::Command::new(&script);
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    command.envs(environment(&work.paths)).kill_on_drop(true);
+    command.env_clear().envs(environment_for_children()).envs(environment(&work.paths)).kill_on_drop(true);
     match tokio::time::timeout(STOP_TIME, command.status()).await {
         Ok(Ok(status)) if status.success() => {}
         Ok(Ok(status)) => cx.observer.warn(&format!("/opt/kasm/bin/stop ended with {status}")),

@@ -191,9 +191,14 @@ impl Install {
             Source::File(path) => path.display().to_string(),
         });
         let sources: Vec<String> = sources.collect();
-        let verified = match &self.intent.release.digest {
-            Digest::Pinned(digest) => format!("verify SHA-256 {}…", &digest[..12.min(digest.len())]),
-            Digest::Sidecar => "verify it by the .sha256sum beside it".into(),
+        let release = &self.intent.release;
+        let verified = match (&release.digest, &release.minisign_key) {
+            (Digest::Pinned(digest), key) => {
+                let signed = if key.is_some() { " and its minisign signature" } else { "" };
+                format!("verify SHA-256 {}…{signed}", &digest[..12.min(digest.len())])
+            }
+            (Digest::Sidecar, Some(_)) => "verify its minisign signature".into(),
+            (Digest::Sidecar, None) => "verify it by the .sha256sum beside it".into(),
         };
         format!("fetch {} ({}) and {verified}", self.wanted(), sources.join(", then "))
     }
