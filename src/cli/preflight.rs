@@ -31,6 +31,8 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     context.manager = known.manager;
     context.address = Some(known.address);
     context.network = known.network;
+    context.proxy_port = known.proxy_port;
+    context.installer = known.installer;
     let report = preflight::run(&preflight::checks(), &context).await;
     let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
     let mut answer = Answer::new(report.text(), json);

@@ -57,6 +57,10 @@ pub struct Known {
     pub address: AddressChoice,
     /// TLS and proxies.
     pub network: net::Options,
+    /// The port of this node's own proxy.
+    pub proxy_port: Option<u16>,
+    /// What is handed to the installer beside.
+    pub installer: InstallerIntent,
 }
 
 impl Merged {
@@ -70,6 +74,8 @@ impl Merged {
             manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
             address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
             network: reader.network(),
+            proxy_port: reader.parsed("proxy_port", value::port),
+            installer: reader.installer(),
         };
         Error::of(reader.errors).map_or(Ok(known), Err)
     }

@@ -10,6 +10,8 @@ use std::io;
 
 /// The only form of the receipt so far.
 pub const SCHEMA: u32 = 1;
+/// No receipt is longer, in bytes.
+const LIMIT: u64 = 64 * 1024;
 
 /// `installed.json`. Holds no secret; 0600 all the same, like all state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ impl Receipt {
     pub fn read(paths: &Paths) -> Result<Option<Receipt>, Error> {
         let path = paths.receipt();
         let unreadable = |source| Error::Unreadable { path: paths.receipt(), source };
-        let bytes = match std::fs::read(&path) {
+        let bytes = match durable::read(&path, LIMIT) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),

@@ -28,7 +28,7 @@ pub fn describe(error: &reqwest::Error) -> String {
     }
     // Only an error's own text may name the URL; its causes do not.
     let deepest = chain(error).skip(1).last().map(ToString::to_string);
-    deepest.unwrap_or_else(|| "the request failed".into())
+    deepest.map_or_else(|| "the request failed".into(), |text| shorten(&text))
 }
 
 /// The chain of causes, also through `io::Error`, whose `source` passes over what it wraps.
@@ -73,7 +73,10 @@ fn describe_tls(error: &rustls::Error) -> String {
     match certificate {
         CertificateError::UnknownIssuer => "its certificate's issuer is not trusted here".into(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented = if presented.is_empty() { "none".to_owned() } else { presented.join(", ") };
+            // A certificate may hold thousands of names.
+            let shown: String = presented.iter().take(4).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if presented.len() > 4 { ", …" } else { "" };
+            let presented = if presented.is_empty() { "none".to_owned() } else { shorten(&shown) + more };
             format!("its certificate is not for {}, but for: {presented}", expected.to_str())
         }
         CertificateError::NotValidForName => "its certificate is for another name".into(),
@@ -92,6 +95,10 @@ fn describe_tls(error: &rustls::Error) -> String {
         },
         other => format!("its certificate is not acceptable ({other})"),
     }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(300).collect()
 }
 
 /// A URL as it may be shown: without credentials, query and fragment, which may all hold secrets.

@@ -89,6 +89,11 @@ impl Cache {
             move || Verified::read(&path, wanted)
         });
         match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            // It would be changed as soon as we have said that it is good.
+            Ok(tarball) if self.name.is_some() && tarball.others_can_write() => {
+                observer.warn(&format!("{} is not used: other users can write to it", path.display()));
+                None
+            }
             Ok(tarball) => Some(tarball),
             Err(Error::Mismatch { found, .. }) if self.name.is_none() => {
                 observer.warn(&format!("{} is damaged (SHA-256 is {found}) and removed", path.display()));
@@ -165,6 +170,11 @@ impl Cache {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o600);
             let file = options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(&path).map_err(fail)?;
+            // In a directory that others can write to it may have been put there by one of them.
+            let found = file.metadata().map_err(fail)?;
+            if durable::others_can_write(&found) || found.nlink() > 1 {
+                return Err(fail(io::Error::other("it was put there by another user, or others can write to it")));
+            }
             match file.try_lock() {
                 // The one before us may have finished or removed the file while we opened it.
                 Ok(()) if is_at(&file, &path) => return Ok(Partial { file, path }),
@@ -244,7 +254,7 @@ fn origin_path(partial: &Path) -> PathBuf {
 }
 
 fn read_origin(partial: &Path) -> Option<Origin> {
-    let bytes = fs::read(origin_path(partial)).ok().filter(|bytes| bytes.len() < 1 << 16)?;
+    let bytes = durable::read(&origin_path(partial), 1 << 16).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

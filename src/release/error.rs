@@ -176,6 +176,9 @@ impl Explain for Error {
             Error::Spool { path, source } | Error::Unpack { path, source } if is_full(source) => {
                 format!("free space (or inodes) where {} lies: df -h and df -i show it", path.display())
             }
+            Error::Spool { path, source } if source.kind() == io::ErrorKind::Other => {
+                format!("see `ls -l {}`: remove it, and use a directory that is yours alone", path.display())
+            }
             Error::Spool { path, .. } | Error::Unpack { path, .. } => {
                 format!("make {} writable, or run as root", path.display())
             }

@@ -20,6 +20,7 @@ pub mod signature;
 pub mod unpack;
 pub mod verified;
 
+mod ahead;
 mod attempt;
 mod entry;
 mod mirror;

@@ -1,6 +1,7 @@
 //! From a verified tarball to `DIR/kasm_release`, or to nothing at all.
 
-use super::entry::{Entry, Kind, OverLimit, ROOT, broken, walk};
+use super::ahead::walk;
+use super::entry::{Entry, Kind, OverLimit, ROOT, broken};
 use super::error::{Error, Refusal};
 use super::tree::Tree;
 use super::{Tarball, Verified};
@@ -8,6 +9,7 @@ use crate::durable;
 use crate::observe::Observer;
 use flate2::bufread::GzDecoder;
 use nix::errno::Errno;
+use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -113,26 +115,34 @@ pub fn unpack(
 }
 
 fn write_tree(
-    tarball: &Tarball,
+    tarball: &Verified<Tarball>,
     mut tree: Tree,
     destination: &Path,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Unpacked, Error> {
-    let compressed = Compressed { file: tarball.file(), position: 0, told: 0, length: tarball.length(), observer };
+    // Where others can write to the file, what counts are the very bytes that are unpacked.
+    let hasher = tarball.others_can_write().then(Sha256::new);
+    let (file, length) = (tarball.file(), tarball.length());
+    let compressed = Compressed { file, position: 0, told: 0, length, hasher, observer };
     let allowed = limits.bytes.min(tarball.length().saturating_mul(limits.ratio).max(SMALL));
     let inflated = Bounded::new(GzDecoder::new(BufReader::with_capacity(CHUNK, compressed)), allowed);
     write_entries(inflated, &mut tree, destination, limits, |reader| {
         let mut after = reader.inner.into_inner();
-        match after.fill_buf().map_err(broken)?.is_empty() {
-            true => Ok(()),
-            false => Err(Refusal::archive("archive.trailing-data", "there is more after the end of its gzip stream")),
+        if !after.fill_buf().map_err(broken)?.is_empty() {
+            return Err(Refusal::archive("archive.trailing-data", "there is more after the end of its gzip stream"));
         }
+        if let Some(hasher) = after.into_inner().hasher
+            && hasher.finalize() != *tarball.digest().bytes()
+        {
+            return Err(Error::Changed { path: tarball.path().to_owned() });
+        }
+        Ok(())
     })
 }
 
 /// Writes what the reader has to the tree. `at_end` looks at what is left of the reader.
-pub(super) fn write_entries<R: Read>(
+pub(super) fn write_entries<R: Read + Send>(
     reader: Bounded<R>,
     tree: &mut Tree,
     destination: &Path,
@@ -222,6 +232,7 @@ struct Compressed<'a> {
     position: u64,
     told: u64,
     length: u64,
+    hasher: Option<Sha256>,
     observer: &'a dyn Observer,
 }
 
@@ -229,6 +240,9 @@ impl Read for Compressed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.position)?;
         self.position += read as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..read]);
+        }
         if self.position >= self.told + (1 << 20) || read == 0 {
             self.told = self.position;
             self.observer.bytes(self.position, Some(self.length));

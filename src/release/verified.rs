@@ -90,6 +90,12 @@ impl Tarball {
         self.stamp.length
     }
 
+    /// True if another user than root and ours can write to the file: its stamp then proves little, because
+    /// what is written through a mapping of it leaves no time behind at once (mmap(2)).
+    pub(super) fn others_can_write(&self) -> bool {
+        self.file.metadata().map_or(true, |found| durable::others_can_write(&found))
+    }
+
     pub(super) fn file(&self) -> &File {
         &self.file
     }

@@ -6,6 +6,11 @@ use crate::paths::Paths;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+/// How long a look of `status` at the lock may take, and how many may come in a row.
+const LOOK: Duration = Duration::from_millis(10);
+const LOOKS: usize = 10;
 
 /// Held while it lives.
 #[derive(Debug)]
@@ -18,16 +23,27 @@ impl RunLock {
     pub fn take(paths: &Paths, verb: &str) -> Result<RunLock, Error> {
         let path = paths.run_lock();
         let fail = |source| Error::State { path: path.display().to_string(), source };
-        durable::directory(&paths.state_dir(), 0o700).map_err(fail)?;
+        durable::private_directory(&paths.state_dir())
+            .map_err(|source| Error::State { path: paths.state_dir().display().to_string(), source })?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(&path)
             .map_err(fail)?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        for _ in 0..LOOKS {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            // It may be no run, but `status`, which can only look at a lock by sharing it for a moment.
+            std::thread::sleep(LOOK);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { holder: holder(&mut file) }),
             Err(TryLockError::Error(source)) => return Err(fail(source)),

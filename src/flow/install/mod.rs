@@ -228,7 +228,7 @@ pub async fn run(paths: &Paths, intent: Intent, views: Vec<Box<dyn View>>) -> Re
     let mut work = Install::new(paths, intent)?;
     let plan = work.plan();
     let ready = Ready::take(paths, plan.verb, &plan.fingerprint)?;
-    work.half_done = ready.earlier().is_some_and(|earlier| earlier.open.iter().any(|step| step == "install"));
+    work.half_done = ready.earlier().is_some_and(|earlier| before::is_half_done(paths, earlier));
     ready.run(&plan, &work, budget, views, || put_back(paths)).await
 }
 
