@@ -1,10 +1,13 @@
 //! Files that are whole or not there: written beside their place, synced, renamed, and the directory
 //! synced too. Modes hold from birth, whatever the umask.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Replaces `path` by `bytes` in one step, with exactly `mode`. After success the new content survives
@@ -36,9 +39,75 @@ pub fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Removes what processes that were killed in the middle of a [`write`] left in a directory: of every file
+/// there, or of the one called `name`. Files of living processes stay. What cannot be removed or looked at
+/// stays too: it takes a little room and does no other harm.
+pub fn sweep(directory: &Path, name: Option<&str>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let temporary = entry.file_name();
+        let Some((of, pid)) = temporary.to_str().and_then(taken_apart) else { continue };
+        let gone = kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH);
+        if gone && name.is_none_or(|name| name == of) {
+            // See above.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// `.NAME.PID.COUNT.new`: the file's name and the process.
+fn taken_apart(temporary: &str) -> Option<(&str, i32)> {
+    let (rest, count) = temporary.strip_prefix('.')?.strip_suffix(".new")?.rsplit_once('.')?;
+    let (name, pid) = rest.rsplit_once('.')?;
+    let _: u32 = count.parse().ok()?; // only that it is a number matters
+    Some((name, pid.parse().ok().filter(|pid| *pid > 1)?))
+}
+
 /// Makes a directory and its parents; the ones made get `mode`. An existing one is left as it is.
 pub fn directory(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+/// Makes a directory that is this user's alone, mode 0700, and its parents. One that is there already loses
+/// the rights it gives to others.
+///
+/// # Errors
+/// It belongs to somebody else, or others could write to it: what lies in it cannot be trusted then.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    directory(path, 0o700)?;
+    let handle = File::open(path)?;
+    let found = handle.metadata()?;
+    let us = nix::unistd::geteuid().as_raw();
+    if others_can_write(&found) {
+        return Err(io::Error::other("other users can write to it, so what lies in it cannot be trusted"));
+    }
+    if found.mode() & 0o077 != 0 && found.uid() == us {
+        handle.set_permissions(Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// True if somebody else than root, this user and this user's group can change what this is about.
+pub fn others_can_write(found: &Metadata) -> bool {
+    let (us, group) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let foreign_owner = found.uid() != us && found.uid() != 0;
+    let foreign_group = found.gid() != group && found.gid() != 0 && found.mode() & 0o020 != 0;
+    foreign_owner || foreign_group || found.mode() & 0o002 != 0
+}
+
+/// Reads a regular file of at most `limit` bytes. What is not one (a pipe could hold the reader up for
+/// ever) or is longer is an error.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {limit} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Syncs a directory, so that names made, renamed or removed in it survive a power cut.
@@ -89,6 +158,58 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(remove(&path).unwrap());
         assert!(!remove(&path).unwrap());
+    }
+
+    #[test]
+    fn a_private_directory_is_closed_to_others_or_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        private_directory(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
+        fs::set_permissions(&path, Permissions::from_mode(0o1777)).unwrap();
+        assert!(private_directory(&path).unwrap_err().to_string().contains("other users can write"));
+    }
+
+    #[test]
+    fn only_regular_files_of_a_bounded_length_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, b"12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert!(read(&path, 4).is_err());
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(read(&pipe, 4).is_err() && read(directory.path(), 4).is_err());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_a_living_ones_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (gone, ours) = (child.id(), std::process::id());
+        let left = [format!(".a.json.{gone}.0.new"), format!(".fstab.{gone}.3.new")];
+        let stay = [format!(".a.json.{ours}.0.new"), format!(".a.{gone}.new"), "a.json".into(), ".0.0.new".into()];
+        for name in left.iter().chain(&stay) {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let names = || -> Vec<String> {
+            let mut names: Vec<String> = fs::read_dir(directory.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        sweep(directory.path(), Some("fstab"));
+        assert!(names().contains(&left[0]) && !names().contains(&left[1]));
+        sweep(directory.path(), None);
+        let mut stay = stay.to_vec();
+        stay.sort();
+        assert_eq!(names(), stay);
+        sweep(&directory.path().join("nowhere"), None);
     }
 
     #[test]

@@ -74,8 +74,18 @@ pub enum Source {
 pub enum Digest {
     /// The SHA-256 the operator pinned (or Kasm published), 64 lower-case hexadecimal digits.
     Pinned(String),
-    /// The `.sha256sum` beside the tarball is trusted, on purpose.
+    /// Not known beforehand: the `.sha256sum` beside the tarball is trusted, on purpose; or the signature
+    /// beside it, where a minisign key is given.
     Sidecar,
+}
+
+/// A minisign public key, as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MinisignKey {
+    /// The key itself: 56 characters beginning with `RW`.
+    Text(String),
+    /// The file it is in (`minisign.pub`).
+    File(PathBuf),
 }
 
 /// The release to install.
@@ -87,6 +97,8 @@ pub struct ReleaseIntent {
     pub sources: Vec<Source>,
     /// How its bytes are verified.
     pub digest: Digest,
+    /// Who must have signed it.
+    pub minisign_key: Option<MinisignKey>,
 }
 
 /// The manager this node belongs to.
@@ -167,6 +179,8 @@ pub struct Intent {
     pub budget: Duration,
     /// What is handed to the installer beside.
     pub installer: InstallerIntent,
+    /// Names of preflight checks to leave out.
+    pub skip: Vec<String>,
     /// Wipe what is there and install again.
     pub force: bool,
 }

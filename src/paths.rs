@@ -2,6 +2,7 @@
 //!
 //! With `--root DIR` each path lies below `DIR`: ours and the machine's alike.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// The environment variable by which a supervised installer learns of `--root`.
@@ -10,6 +11,18 @@ pub const ENV_ROOT: &str = "KASM_BOOTSTRAP_ROOT";
 pub const ENV_PREFIX: &str = "KASM_BOOTSTRAP_";
 /// Where systemd puts a service's credentials (systemd.exec(5), `LoadCredential=`).
 pub const ENV_CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// True for a variable that is meant for this program alone: no child is given it. Tokens are among them.
+pub fn is_ours_alone(name: &OsStr) -> bool {
+    // Whoever has systemd's socket can speak to it in our name (sd_notify(3)).
+    let others = [ENV_CREDENTIALS, "NOTIFY_SOCKET"];
+    name.as_encoded_bytes().starts_with(ENV_PREFIX.as_bytes()) || others.iter().any(|other| name == *other)
+}
+
+/// The environment as children may have it.
+pub fn environment_for_children() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| !is_ours_alone(name))
+}
 
 /// The timers that start apt behind our back.
 pub const APT_TIMERS: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
@@ -113,6 +126,8 @@ paths! {
 
     /// Present while systemd is the init system (sd_booted(3)).
     systemd_booted = "/run/systemd/system";
+    /// There while systemd-timesyncd has the clock in time (systemd-timesyncd.service(8)).
+    timesync = "/run/systemd/timesync/synchronized";
     /// Processes.
     proc_dir = "/proc";
     /// os-release(5).
@@ -129,6 +144,10 @@ paths! {
     swap_file = "/var/swap.1";
     /// Docker's socket.
     docker_socket = "/run/docker.sock";
+    /// Where Docker keeps images and containers, unless it says otherwise.
+    docker_dir = "/var/lib/docker";
+    /// Directories that Docker's rclone plugin needs and does not make.
+    rclone_dir = "/var/lib/docker-plugins/rclone";
     /// Where Kasm installs its versions.
     kasm_dir = "/opt/kasm";
     /// The link to the version in use.

@@ -45,9 +45,19 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// One line of text with no control characters, so that a hostile value cannot move a cursor, forge a
-/// line or colour a log.
+/// line, colour a log or turn the direction of reading.
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
+}
+
+/// The same for a text of several lines.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_unsafe(c) && c != '\n' { ' ' } else { c }).collect()
+}
+
+/// Control characters, line and paragraph separators, and what reorders text (UAX #9, 2).
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -85,5 +95,7 @@ mod tests {
     #[test]
     fn a_line_cannot_break_out() {
         assert_eq!(one_line("a\x1b[31mb\nc"), "a [31mb c");
+        assert_eq!(one_line("gpj.\u{202e}exe\u{9b}2J\u{2028}x"), "gpj. exe 2J x");
+        assert_eq!(clean("a\n\tb\r\x07"), "a\n b  ");
     }
 }

@@ -162,6 +162,7 @@ fn show_says_where_each_value_came_from() {
     release.urls                    -         not set
     release.file                    -         not set
     release.sha256                  -         not set
+    release.minisign_key            -         not set
     manager.address                 other     ROOT/etc/kasm-bootstrap/config.d/10-site.toml:2
     manager.token                   [secret]  ROOT/etc/kasm-bootstrap/config.toml:6
     manager.wait                    2m        default
@@ -177,6 +178,7 @@ fn show_says_where_each_value_came_from() {
     network.ca_certs                -         not set
     network.tls_pin                 -         not set
     network.insecure                false     default
+    preflight.skip                  -         not set
     installer.args                  -         not set
     installer.offline_service       -         not set
     installer.offline_workspaces    -         not set

@@ -81,6 +81,7 @@ fn intent() -> Intent {
             version: Some("1.16.1".into()),
             sources: vec![Source::Url("http://mirror/".into())],
             digest: Digest::Pinned("0".repeat(64)),
+            minisign_key: None,
         },
         manager: ManagerIntent {
             address: HostPort { host: "kasm.example.com".into(), port: None },
@@ -97,6 +98,7 @@ fn intent() -> Intent {
         network: Default::default(),
         budget: Duration::from_secs(570),
         installer: InstallerIntent::default(),
+        skip: Vec::new(),
         force: false,
     }
 }

@@ -83,3 +83,10 @@ fn no_file_is_longer_than_a_person_reads_at_once() {
         files().into_iter().filter(|(.., code)| code.lines().count() > 420).map(|(_, path, _)| path).collect();
     assert!(long.is_empty(), "{long:?}");
 }
+
+#[test]
+fn no_child_gets_our_whole_environment() {
+    let open = |code: &str| code.matches("Command::new(").count() != code.matches(".env_clear()").count();
+    let wrong: Vec<_> = files().into_iter().filter(|(.., code)| open(code)).map(|(_, path, _)| path).collect();
+    assert!(wrong.is_empty(), "{wrong:?}: our variables may hold tokens; see paths::environment_for_children");
+}

@@ -557,3 +557,30 @@ fn a_token_from_a_flag_the_environment_or_a_credential_is_printed_and_kept_nowhe
         ended_well(&scene);
     }
 }
+
+#[test]
+fn what_somebody_else_installed_after_a_failed_run_is_not_replaced() {
+    let fault = Fault::Fail { at: Point::Linked, words: "no".into(), code: 7 };
+    let scene = Scene::new(&faulty(fault));
+    assert_eq!(spoken(&run(&mut scene.install(&[]))).0, 18);
+    // By hand, two minutes later.
+    let current = scene.root.join("opt/kasm/current");
+    let later = Command::new("touch").args(["-h", "-d", "now + 2 minutes"]).arg(&current).status().unwrap();
+    assert!(later.success());
+    let before = picture(&scene.root.join("opt"));
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("is already installed"), "{err}");
+    assert_eq!(picture(&scene.root.join("opt")), before);
+}
+
+#[test]
+fn a_lost_connection_of_the_operator_does_not_stop_a_run() {
+    let scene = Scene::new(&Options { pace: Duration::from_millis(100), ..Options::default() });
+    let mut child = start(&mut scene.install(&[]), &scene.root.join("first.txt"));
+    until(&scene, |entry| entry["event"] == "step.output");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    ended_well(&scene);
+}

@@ -41,6 +41,7 @@ pub fn intent(role: Role) -> Intent {
             version: Some("1.16.1".into()),
             sources: vec![Source::Url("http://mirror/".into())],
             digest: Digest::Pinned("0".repeat(64)),
+            minisign_key: None,
         },
         manager: ManagerIntent {
             address: HostPort { host: "kasm.example.com".into(), port: None },
@@ -57,6 +58,7 @@ pub fn intent(role: Role) -> Intent {
         network: Default::default(),
         budget: Duration::from_secs(570),
         installer: InstallerIntent::default(),
+        skip: Vec::new(),
         force: false,
     }
 }

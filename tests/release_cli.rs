@@ -130,6 +130,7 @@ fn the_help_of_release() {
     Download a release, verify it, and print where it is
 
     Usage: kasm-bootstrap release fetch [OPTIONS] --sha256 <HEX|sidecar> <URL>...
+           kasm-bootstrap release fetch [OPTIONS] --minisign-key <KEY> <URL>...
 
     Arguments:
       <URL>...  Mirrors in the order they are tried: https, http or file URLs, or
@@ -138,6 +139,8 @@ fn the_help_of_release() {
     Options:
           --sha256 <HEX|sidecar>  The SHA-256 it must have; the word sidecar trusts
                                   the .sha256sum beside it instead
+          --minisign-key <KEY>    The minisign key (or its file) that signed the
+                                  .minisig beside it: --sha256 may be left out
       -o, --output <FILE>         Put the verified file here instead of into the
                                   cache
           --ca-cert <FILE>        Trust this certificate authority, or this

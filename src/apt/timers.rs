@@ -5,7 +5,7 @@
 
 use crate::durable;
 use crate::observe::Observer;
-use crate::paths::{APT_TIMERS, Paths};
+use crate::paths::{APT_TIMERS, Paths, environment_for_children};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs;
@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tokio::process::Command;
+
+/// No record is longer, in bytes.
+const RECORD_LIMIT: u64 = 64 * 1024;
 
 /// The record of what is paused.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -35,9 +38,11 @@ impl Systemctl {
         Systemctl { program: program.into(), limit: Duration::from_secs(10) }
     }
 
-    /// The first `systemctl` in a `PATH`, usually the environment's.
+    /// The first `systemctl` in a `PATH`, usually the environment's. Relative directories in it are passed
+    /// over: what they mean depends on where somebody happens to stand.
     pub fn find(path: Option<&OsStr>) -> Option<Systemctl> {
         std::env::split_paths(path?)
+            .filter(|directory| directory.is_absolute())
             .map(|directory| directory.join("systemctl"))
             .find(|program| {
                 fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
@@ -54,6 +59,7 @@ impl Systemctl {
         let mut command = Command::new(&self.program);
         // Without root, polkit would ask for a password on the terminal.
         command.arg("--no-ask-password").arg(verb).args(units).stdin(Stdio::null()).kill_on_drop(true);
+        command.env_clear().envs(environment_for_children());
         match tokio::time::timeout(self.limit, command.output()).await {
             Ok(output) => output,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {:?}", self.limit))),
@@ -180,7 +186,7 @@ pub async fn restore_leftovers(paths: &Paths, systemctl: Option<&Systemctl>, obs
 /// The timers written down as paused; only apt's own are ever believed.
 fn recorded(paths: &Paths, observer: &dyn Observer) -> io::Result<Vec<String>> {
     let path = paths.paused_timers();
-    let bytes = match fs::read(&path) {
+    let bytes = match durable::read(&path, RECORD_LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

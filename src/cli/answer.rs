@@ -2,6 +2,7 @@
 
 use super::Global;
 use crate::error::{Exit, Failure};
+use crate::words;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -25,7 +26,7 @@ impl Answer {
 
 /// Prints an answer.
 pub fn give(global: &Global, answer: &Answer) -> Exit {
-    let text = if global.json { render(&answer.json) } else { answer.text.clone() };
+    let text = if global.json { render(&answer.json) } else { words::clean(&answer.text) };
     if text.is_empty() {
         return answer.exit;
     }
@@ -51,15 +52,16 @@ pub fn fail(global: &Global, failure: &Failure) -> Exit {
 
 /// The text of a failure: sentence, causes, remedy.
 pub fn text(failure: &Failure) -> String {
-    let mut text = format!("error: {} [{}]\n", failure.message, failure.reason);
+    // Lines of their own only where a cause has them: what others said must not look like words of ours.
+    let mut text = format!("error: {} [{}]\n", words::one_line(&failure.message), failure.reason);
     for cause in &failure.causes {
-        let mut lines = cause.lines();
+        let mut lines = cause.lines().map(words::one_line);
         text.push_str(&format!("  because: {}\n", lines.next().unwrap_or_default()));
         for line in lines {
             text.push_str(&format!("           {line}\n"));
         }
     }
-    text.push_str(&format!("help: {}", failure.help));
+    text.push_str(&format!("help: {}", words::one_line(&failure.help)));
     text
 }
 
@@ -70,5 +72,11 @@ fn say(failure: &Failure) -> Exit {
 }
 
 fn render(value: &Value) -> String {
-    serde_json::to_string_pretty(value).expect("a JSON value can always be written")
+    let text = serde_json::to_string_pretty(value).expect("a JSON value can always be written");
+    // JSON itself escapes only some control characters; the others can stand in texts alone.
+    let risky = |c: &char| *c != '\n' && words::one_line(c.encode_utf8(&mut [0; 4])) == " " && *c != ' ';
+    if !text.chars().any(|c| risky(&c)) {
+        return text;
+    }
+    text.chars().map(|c| if risky(&c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }

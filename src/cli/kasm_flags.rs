@@ -4,7 +4,7 @@
 use super::Global;
 use crate::config::layer::{Origin, Raw};
 use crate::config::meaning::{self, Meaning};
-use crate::config::{self, Layer, Loaded, Sources, schema};
+use crate::config::{self, Layer, Loaded, Sources, schema, value};
 use crate::secret::Secret;
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -104,6 +104,9 @@ pub struct KasmFlags {
     /// The release's SHA-256, or sidecar: trust the .sha256sum beside it
     #[arg(long, value_name = "HEX", help_heading = RELEASE)]
     sha256: Option<String>,
+    /// The minisign key (or its file) that signed TARBALL.minisig
+    #[arg(long, value_name = "KEY", help_heading = RELEASE)]
+    minisign_key: Option<String>,
 
     /// A file with the manager token, `-` for standard input
     #[arg(long, value_name = "FILE", help_heading = TOKENS)]
@@ -131,6 +134,9 @@ pub struct KasmFlags {
     /// Say what would be done, and do nothing
     #[arg(long, help_heading = RUN)]
     pub dry_run: bool,
+    /// Leave this preflight check out (repeatable)
+    #[arg(long, value_name = "CHECK", help_heading = RUN)]
+    skip: Vec<String>,
     /// Wipe the same version where it is there, and install it again
     #[arg(long, help_heading = RUN)]
     force: bool,
@@ -193,11 +199,13 @@ impl KasmFlags {
         set("release.urls", list(&self.release_url));
         set("release.file", path(&self.release_file));
         set("release.sha256", text(&self.sha256));
+        set("release.minisign_key", self.minisign_key.as_deref().map(|key| Raw::Text(key_or_path(key))));
         set("token_format", text(&self.token_format));
         set("network.ca_certs", list(&self.ca_cert.iter().map(|path| absolute(path)).collect::<Vec<_>>()));
         set("network.tls_pin", text(&self.tls_pin));
         set("network.insecure", switch(self.insecure));
         set("deadline", text(&self.deadline));
+        set("preflight.skip", list(&self.skip));
         set("force", switch(self.force));
 
         for (given, flag) in [
@@ -223,6 +231,10 @@ impl KasmFlags {
             flags: self.layer(),
         })
     }
+}
+
+fn key_or_path(text: &str) -> String {
+    if value::is_path(text) { absolute(text) } else { text.to_owned() }
 }
 
 /// Where a relative path of the command line leads: the installer runs in another directory. Standard

@@ -13,6 +13,7 @@ pub mod release;
 pub mod status;
 pub mod teller;
 pub mod token;
+mod usage;
 pub mod views;
 
 use crate::error::{Exit, Failure};
@@ -87,12 +88,14 @@ enum Command {
 /// Runs one command line to its end and returns the exit class. Everything that is printed is printed
 /// here.
 pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
+    // A token must not end up in a core dump, nor be read by another process of the same user. Where the
+    // kernel refuses, things are as they were.
+    let _ = nix::sys::prctl::set_dumpable(false);
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers, all else is a usage error; where they cannot be printed
-            // there is nobody to tell.
-            let _ = error.print();
+            usage::print(&error);
+            // Help and version are answers, all else is a usage error.
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };

@@ -1,13 +1,15 @@
 //! `kasm-bootstrap release`: fetch, verify, unpack, digest, list.
 
 use super::{Global, answer::Answer, duration::parse_duration, teller::Teller};
+use crate::config::value;
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
-use crate::intent::Source;
+use crate::intent::{MinisignKey, Source};
 use crate::net;
 use crate::observe::{Observer, Silent};
+use crate::release::signature::Key;
 use crate::release::{self, Cache, Digest, Limits, Request, Tarball, Verified, Wanted};
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,10 +37,15 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = proof())]
+#[command(override_usage = "kasm-bootstrap release fetch [OPTIONS] --sha256 <HEX|sidecar> <URL>...\n       \
+    kasm-bootstrap release fetch [OPTIONS] --minisign-key <KEY> <URL>...")]
 struct Fetch {
     /// The SHA-256 it must have; the word sidecar trusts the .sha256sum beside it instead
     #[arg(long, value_name = "HEX|sidecar", value_parser = wanted)]
-    sha256: Wanted,
+    sha256: Option<Wanted>,
+    #[command(flatten)]
+    signer: Signer,
     /// Put the verified file here instead of into the cache
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -50,26 +57,48 @@ struct Fetch {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = proof())]
+#[command(override_usage = "kasm-bootstrap release verify [OPTIONS] --sha256 <HEX> <FILE>\n       \
+    kasm-bootstrap release verify [OPTIONS] --minisign-key <KEY> <FILE>")]
 struct Verify {
     /// The SHA-256 it must have
     #[arg(long, value_name = "HEX", value_parser = digest)]
-    sha256: Digest,
+    sha256: Option<Digest>,
+    #[command(flatten)]
+    signer: Signer,
     /// The file
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = proof())]
+#[command(override_usage = "kasm-bootstrap release unpack [OPTIONS] --sha256 <HEX> <FILE> <DIR>\n       \
+    kasm-bootstrap release unpack [OPTIONS] --minisign-key <KEY> <FILE> <DIR>")]
 struct Unpack {
     /// The SHA-256 it must have
     #[arg(long, value_name = "HEX", value_parser = digest)]
-    sha256: Digest,
+    sha256: Option<Digest>,
+    #[command(flatten)]
+    signer: Signer,
     /// The tarball
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where kasm_release is to appear
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+}
+
+/// At least one of the two proofs.
+fn proof() -> ArgGroup {
+    ArgGroup::new("proof").args(["sha256", "minisign_key"]).required(true).multiple(true)
+}
+
+#[derive(Debug, clap::Args)]
+struct Signer {
+    /// The minisign key (or its file) that signed the .minisig beside it: --sha256 may be left out
+    #[arg(long, value_name = "KEY", value_parser = minisign_key)]
+    minisign_key: Option<MinisignKey>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,6 +130,10 @@ fn digest(text: &str) -> Result<Digest, String> {
     text.parse().map_err(|error: release::Error| error.to_string())
 }
 
+fn minisign_key(text: &str) -> Result<MinisignKey, String> {
+    value::minisign_key(text).map_err(|wrong| format!("it {}; {}", wrong.problem, wrong.help))
+}
+
 fn wanted(text: &str) -> Result<Wanted, String> {
     match text {
         "sidecar" => Ok(Wanted::Sidecar),
@@ -114,7 +147,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     match args.command {
         Command::Fetch(args) => fetch(global, args, &teller).await,
         Command::Verify(args) => {
-            let found = read(args.file, args.sha256).await?;
+            let found = read(args.file, args.sha256, args.signer).await?;
             Ok(tarball_answer(&found, format!("{}: OK", found.path().display())))
         }
         Command::Unpack(args) => unpack(args, teller).await,
@@ -127,16 +160,22 @@ async fn fetch(global: &Global, args: Fetch, teller: &Teller) -> Result<Answer, 
     let paths = global.paths();
     let client = args.network.client(global, teller)?;
     let deadline = Deadline::after(args.network.deadline);
-    let request = Request::new(args.urls.iter().map(|url| source(url)).collect(), args.sha256);
+    let wanted = match (args.sha256, args.signer.key()?) {
+        (wanted, Some(key)) => wanted.unwrap_or(Wanted::Sidecar).signed_by(key),
+        (Some(wanted), None) => wanted,
+        (None, None) => return Err(unproved()),
+    };
+    let request = Request::new(args.urls.iter().map(|url| source(url)).collect(), wanted);
     let kept = Cache::new(&paths);
     let Some(output) = args.output else {
         let found = release::fetch(&request, &client, &kept, deadline, teller).await?;
         return Ok(tarball_answer(&found, found.path().display().to_string()));
     };
     let place = Cache::at_file(&output);
-    let at_hand = match args.sha256 {
-        Wanted::Pinned(digest) => kept.lookup(&digest, &Silent).await,
-        Wanted::Sidecar => None,
+    let at_hand = match &request.digest {
+        Wanted::Pinned(digest) => kept.lookup(digest, &Silent).await,
+        Wanted::Signed { key, digest: Some(digest) } => kept.lookup_signed(digest, key).await,
+        Wanted::Sidecar | Wanted::Signed { digest: None, .. } => None,
     };
     let found = match at_hand {
         Some(found) => found,
@@ -151,7 +190,7 @@ async fn fetch(global: &Global, args: Fetch, teller: &Teller) -> Result<Answer, 
 }
 
 async fn unpack(args: Unpack, teller: Teller) -> Result<Answer, Failure> {
-    let tarball = read(args.file, args.sha256).await?;
+    let tarball = read(args.file, args.sha256, args.signer).await?;
     let sha256 = tarball.digest().to_string();
     let observer: Arc<dyn Observer> = Arc::new(teller);
     let directory = args.directory;
@@ -214,8 +253,24 @@ fn source(text: &str) -> Source {
     if text.contains("://") { Source::Url(text.to_owned()) } else { Source::File(Path::new(text).to_owned()) }
 }
 
-async fn read(path: PathBuf, wanted: Digest) -> Result<Verified<Tarball>, Failure> {
-    blocking(move || Verified::read(&path, wanted)).await
+async fn read(path: PathBuf, wanted: Option<Digest>, signer: Signer) -> Result<Verified<Tarball>, Failure> {
+    match (wanted, signer.key()?) {
+        (wanted, Some(key)) => blocking(move || Verified::read_signed(&path, &key, wanted)).await,
+        (Some(wanted), None) => blocking(move || Verified::read(&path, wanted)).await,
+        (None, None) => Err(unproved()),
+    }
+}
+
+/// The flags demand one of the two; this is for the day they do not.
+fn unproved() -> Failure {
+    let message = "there is nothing to verify the release with";
+    Failure::new(Exit::Usage, "release.unproved", message, "give --sha256 or --minisign-key")
+}
+
+impl Signer {
+    fn key(&self) -> Result<Option<Key>, release::Error> {
+        self.minisign_key.as_ref().map(Key::try_from).transpose()
+    }
 }
 
 async fn blocking<T, F>(work: F) -> Result<T, Failure>

@@ -119,6 +119,7 @@ fn settle_paths(paths: &Paths, layer: &mut Layer) {
         };
         match (entry.setting.kind, &mut entry.raw) {
             (Kind::Path | Kind::SecretFile, Raw::Text(text)) => settle(text),
+            (Kind::MinisignKey, Raw::Text(text)) if value::is_path(text.trim()) => settle(text),
             (Kind::Paths, Raw::List(items)) => items.iter_mut().for_each(settle),
             _ => {}
         }

@@ -17,6 +17,8 @@ const SECRET_LIMIT: u64 = 16 * 1024;
 
 /// Who may read a file.
 const READABLE_BY_OTHERS: u32 = 0o044;
+/// Who may write to it.
+const WRITABLE_BY_ALL: u32 = 0o002;
 
 /// The configuration files in their order: the one that was named, which must be there; or the usual
 /// one and what lies in `config.d`, which need not.
@@ -59,6 +61,12 @@ pub(super) fn config(path: &Path) -> Layer {
     let secrets = layer.entries.iter().any(|entry| entry.setting.is_secret() && !entry.is_silent());
     if secrets && mode.is_some_and(|mode| mode & READABLE_BY_OTHERS != 0) {
         layer.warnings.push(format!("{0} holds a token and others can read it; run: chmod 600 {0}", path.display()));
+    }
+    if mode.is_some_and(|mode| mode & WRITABLE_BY_ALL != 0) {
+        layer.warnings.push(format!(
+            "every user can write to {0}, and so decide what runs as root here; run: chmod o-w {0}",
+            path.display()
+        ));
     }
     layer
 }

@@ -28,6 +28,8 @@ pub enum Kind {
     Digest,
     /// The SHA-256 of a certificate or public key.
     Pin,
+    /// A minisign public key, or the file it is in.
+    MinisignKey,
     /// A file.
     Path,
     /// Files.
@@ -114,8 +116,8 @@ impl Setting {
 }
 
 use Kind::{
-    Address, Boolean, Choice, Digest, Duration, HostPort, Mebibytes, Path, Paths, Pin, Port, Secret, SecretFile, Texts,
-    Urls, Version, Word,
+    Address, Boolean, Choice, Digest, Duration, HostPort, Mebibytes, MinisignKey, Path, Paths, Pin, Port, Secret,
+    SecretFile, Texts, Urls, Version, Word,
 };
 
 /// Every setting, in the order in which a person would want to read them.
@@ -187,6 +189,15 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("--sha256")
     .also(&["digest", "checksum"]),
+    setting(
+        "release.minisign_key",
+        MinisignKey,
+        "none: no signature is asked for",
+        "\"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"",
+        "The minisign public key (or its file) whose signature must lie beside the tarball, as TARBALL.minisig; with it sha256 may be left out",
+    )
+    .flag("--minisign-key")
+    .also(&["minisign", "signature", "public_key"]),
     setting(
         "manager.address",
         HostPort,
@@ -306,6 +317,14 @@ pub static SETTINGS: &[Setting] = &[
         "Accept any certificate; the release is still verified by its digest",
     )
     .flag("--insecure"),
+    setting(
+        "preflight.skip",
+        Texts,
+        "none",
+        "[\"wireguard\"]",
+        "Checks to leave out, by the names that `kasm-bootstrap preflight` shows",
+    )
+    .flag("--skip"),
     setting(
         "installer.args",
         Texts,

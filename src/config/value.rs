@@ -2,7 +2,7 @@
 //! setting's name, and brings its remedy.
 
 use super::error::quoted;
-use crate::intent::{AddressChoice, Digest, HostPort};
+use crate::intent::{AddressChoice, Digest, HostPort, MinisignKey};
 use crate::net::Pin;
 use crate::words;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -225,6 +225,25 @@ pub fn digest(text: &str) -> Result<Digest, Wrong> {
         true => Ok(Digest::Pinned(text.to_ascii_lowercase())),
         false => wrong(format!("is {}, which is no SHA-256", quoted(text)), help),
     }
+}
+
+/// A minisign public key: itself, or the path of its file.
+pub fn minisign_key(text: &str) -> Result<MinisignKey, Wrong> {
+    if is_path(text) {
+        return Ok(MinisignKey::File(text.into()));
+    }
+    match text.parse::<crate::release::signature::Key>() {
+        Ok(_) => Ok(MinisignKey::Text(text.to_owned())),
+        Err(_) => wrong(
+            format!("is {}, which is no minisign public key", quoted(text)),
+            "write the line of minisign.pub that begins with RW, or the whole path of that file",
+        ),
+    }
+}
+
+/// True if this is the path of a minisign key's file: a key begins with `RW`, and has no dot.
+pub fn is_path(text: &str) -> bool {
+    text.starts_with(['/', '.']) || text.ends_with(".pub")
 }
 
 /// The SHA-256 of a certificate or public key, in any spelling that [`Pin`] reads.

@@ -1,5 +1,5 @@
-//! Which containers there are and how they feel, asked of Docker through its socket. One request is all
-//! that is ever made: `GET /containers/json?all=1` (Docker Engine API, "List containers").
+//! Which Docker this is, which containers there are and how they feel, asked through its socket (Docker
+//! Engine API: "List containers", "Get system information", "List plugins"). Nothing is ever changed.
 
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,27 @@ pub enum Error {
     /// The answer is not a list of containers.
     #[error("Docker's answer is not a list of containers: {0}")]
     Answer(String),
+    /// The answer to another question makes no sense.
+    #[error("Docker's answer makes no sense: {0}")]
+    Nonsense(String),
+}
+
+/// What Docker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// Its version: `27.5.1`, `20.10.24+dfsg1`.
+    pub version: String,
+    /// Where it keeps images and containers, where it says so: `/var/lib/docker`.
+    pub root_dir: Option<PathBuf>,
+}
+
+/// A plugin that Docker manages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plugin {
+    /// Its name, with its tag.
+    pub name: String,
+    /// It runs.
+    pub enabled: bool,
 }
 
 /// What Docker's health check says.
@@ -97,6 +118,38 @@ impl Container {
 
 /// All containers, also those that do not run.
 pub async fn containers(socket: &Path) -> Result<Vec<Container>, Error> {
+    parse(&get(socket, "/containers/json?all=1", Error::Answer).await?)
+}
+
+/// Which Docker this is.
+pub async fn info(socket: &Path) -> Result<Info, Error> {
+    let info = json(&get(socket, "/info", Error::Nonsense).await?)?;
+    let text = |key: &str| info[key].as_str().filter(|text| !text.is_empty());
+    let version = text("ServerVersion").ok_or_else(|| Error::Nonsense("it has no ServerVersion".into()))?.to_owned();
+    Ok(Info { version, root_dir: text("DockerRootDir").map(PathBuf::from) })
+}
+
+/// The plugins it manages, also those that do not run.
+pub async fn plugins(socket: &Path) -> Result<Vec<Plugin>, Error> {
+    let answer = json(&get(socket, "/plugins", Error::Nonsense).await?)?;
+    // Docker writes null for an empty list.
+    let list = match &answer {
+        serde_json::Value::Null => &[],
+        serde_json::Value::Array(list) => list.as_slice(),
+        _ => return Err(Error::Nonsense("it is no list".into())),
+    };
+    let plugin = |one: &serde_json::Value| {
+        Some(Plugin { name: one["Name"].as_str()?.to_owned(), enabled: one["Enabled"].as_bool()? })
+    };
+    Ok(list.iter().filter_map(plugin).collect())
+}
+
+fn json(body: &[u8]) -> Result<serde_json::Value, Error> {
+    serde_json::from_slice(body).map_err(|error| Error::Nonsense(error.to_string()))
+}
+
+/// The body of a successful answer; one that is not is told by `wrong`.
+async fn get(socket: &Path, target: &str, wrong: fn(String) -> Error) -> Result<Vec<u8>, Error> {
     if !socket.exists() {
         return Err(Error::NoSocket(socket.to_owned()));
     }
@@ -115,21 +168,21 @@ pub async fn containers(socket: &Path) -> Result<Vec<Container>, Error> {
     let client = client(&address).map_err(|error| unreachable(innermost(&error)))?;
     let asked = async {
         let mut answer = client
-            .get("http://docker/containers/json?all=1")
+            .get(format!("http://docker{target}"))
             .send()
             .await
             .map_err(|error| unreachable(innermost(&error)))?;
         if !answer.status().is_success() {
-            return Err(Error::Answer(format!("HTTP status {}", answer.status())));
+            return Err(wrong(format!("HTTP status {}", answer.status())));
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(innermost(&error)))? {
             body.extend_from_slice(&chunk);
             if body.len() > LIMIT {
-                return Err(Error::Answer(format!("it is longer than {LIMIT} bytes")));
+                return Err(wrong(format!("it is longer than {LIMIT} bytes")));
             }
         }
-        parse(&body)
+        Ok(body)
     };
     let answer = tokio::time::timeout(PATIENCE, asked).await;
     drop(directory);
@@ -161,8 +214,11 @@ fn innermost(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Reads Docker's answer. Containers may lack any field.
-fn parse(body: &[u8]) -> Result<Vec<Container>, Error> {
+/// Reads Docker's answer to `GET /containers/json`. Containers may lack any field.
+///
+/// # Errors
+/// [`Error::Answer`] for anything but a JSON list.
+pub fn parse(body: &[u8]) -> Result<Vec<Container>, Error> {
     let value: serde_json::Value = serde_json::from_slice(body).map_err(|error| Error::Answer(error.to_string()))?;
     let Some(list) = value.as_array() else { return Err(Error::Answer("it is no list".into())) };
     let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();

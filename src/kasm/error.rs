@@ -131,8 +131,17 @@ fn failed(ended: Ended, findings: &[Finding]) -> String {
         (_, Some(finding)) => {
             format!("the installer failed with {ended}: {} (\"{}\")", finding.marker.meaning(), finding.line)
         }
+        (CHILD_KILLED, None) => format!("the installer failed with {ended}: a program it ran was killed by SIGKILL"),
         (_, None) => format!("the installer failed with {ended}"),
     }
+}
+
+/// bash ends so where a program it ran was killed: 128 and the signal's number (bash(1), EXIT STATUS).
+/// The kernel out of memory picks the biggest program, and that is rarely bash.
+const CHILD_KILLED: Ended = Ended::Code(128 + 9);
+
+fn is_killed(ended: Ended, findings: &[Finding]) -> bool {
+    matches!(ended, Ended::Signal(_)) || (ended == CHILD_KILLED && decisive(findings).is_none())
 }
 
 fn seconds(span: Duration) -> String {
@@ -148,7 +157,7 @@ impl Explain for Error {
             Error::NoShell(_) => "installer.no-bash",
             Error::Supervise(_) => "installer.supervise",
             Error::Record { .. } => "installer.record",
-            Error::Failed { ended: Ended::Signal(_), .. } => "installer.killed",
+            Error::Failed { ended, findings, .. } if is_killed(*ended, findings) => "installer.killed",
             Error::Failed { findings, .. } => match decisive(findings) {
                 Some(finding) => finding.marker.reason(),
                 None => "installer.failed",
@@ -170,7 +179,9 @@ impl Explain for Error {
             Error::NoShell(_) => "install the bash package".into(),
             Error::Supervise(_) => "free memory, processes or file descriptors and run again".into(),
             Error::Record { .. } => "free space below /var/lib/kasm-bootstrap and see that it can be written".into(),
-            Error::Failed { ended: Ended::Signal(9), .. } => {
+            Error::Failed { ended, findings, .. }
+                if is_killed(*ended, findings) && matches!(ended, Ended::Signal(9) | Ended::Code(_)) =>
+            {
                 "if nobody killed it, the machine ran out of memory: `journalctl -k -g 'out of memory'` says so; give it \
                  more memory or swap (--swap-size)"
                     .into()

@@ -2,11 +2,12 @@
 
 use super::error::Error;
 use super::yaml::{self, Document};
+use crate::durable;
 use crate::intent::{Intent, Role};
 use crate::paths::Paths;
 use crate::secret::Secret;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The configuration files of a connection proxy: the directory below `conf/app` from 1.17 on, the
@@ -296,18 +297,6 @@ fn proxy_differences(config: &ProxyConfig, paths: &Paths, intent: &Intent, addre
     compare.differences
 }
 
-/// A regular file of at most [`yaml::LIMIT`] bytes.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // A FIFO in this place must not hold the reader up.
-    let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(yaml::LIMIT as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > yaml::LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than any configuration file"));
-    }
-    Ok(bytes)
+    durable::read(path, yaml::LIMIT as u64)
 }

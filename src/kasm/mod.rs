@@ -4,6 +4,8 @@ pub mod classify;
 pub mod command_line;
 pub mod docker;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod layout;
 pub mod manager;
 mod output;

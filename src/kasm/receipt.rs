@@ -10,6 +10,8 @@ use std::io;
 
 /// The only form of the receipt so far.
 pub const SCHEMA: u32 = 1;
+/// No receipt is longer, in bytes.
+const LIMIT: u64 = 64 * 1024;
 
 /// `installed.json`. Holds no secret; 0600 all the same, like all state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,18 +44,27 @@ impl Receipt {
     pub fn read(paths: &Paths) -> Result<Option<Receipt>, Error> {
         let path = paths.receipt();
         let unreadable = |source| Error::Unreadable { path: paths.receipt(), source };
-        let bytes = match std::fs::read(&path) {
+        let bytes = match durable::read(&path, LIMIT) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
         };
-        let receipt: Receipt = serde_json::from_slice(&bytes)
-            .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        Receipt::parse(&bytes).map(Some).map_err(unreadable)
+    }
+
+    /// A receipt from its bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] for anything else, and for one that a later version of this program
+    /// wrote.
+    pub fn parse(bytes: &[u8]) -> io::Result<Receipt> {
+        let receipt: Receipt =
+            serde_json::from_slice(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if receipt.schema != SCHEMA {
             let other = format!("its schema is {}, this program knows {SCHEMA}", receipt.schema);
-            return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, other)));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, other));
         }
-        Ok(Some(receipt))
+        Ok(receipt)
     }
 
     /// Writes it, durably.

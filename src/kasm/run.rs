@@ -19,8 +19,9 @@ use super::session::{Session, remember};
 use crate::deadline::Deadline;
 use crate::durable;
 use crate::observe::{Observer, Wait};
-use crate::paths::{ENV_CREDENTIALS, ENV_PREFIX};
+use crate::paths::is_ours_alone;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -169,7 +170,7 @@ fn start(command: &CommandLine, options: &RunOptions<'_>) -> Result<(Child, pipe
         .stdout(writer.try_clone().map_err(Error::Supervise)?)
         .stderr(writer);
     let parent = nix::unistd::getpid();
-    // SAFETY: between fork and exec the closure makes three system calls (setsid, prctl, getppid), all
+    // SAFETY: between fork and exec the closure makes a few system calls (setsid, prctl, getppid, umask), all
     // safe there, and allocates nothing: `parent` is a number, errors are made from numbers.
     unsafe {
         bash.pre_exec(move || {
@@ -179,6 +180,9 @@ fn start(command: &CommandLine, options: &RunOptions<'_>) -> Result<(Child, pipe
             if nix::unistd::getppid() != parent {
                 return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
             }
+            // Kasm's configuration holds tokens: whoever started us, nobody else may write to it.
+            let inherited = umask(Mode::empty());
+            umask(inherited | Mode::S_IWGRP | Mode::S_IWOTH);
             Ok(())
         });
     }
@@ -201,13 +205,7 @@ fn environment(
             .filter(|secret| secret.len() >= 8)
             .any(|secret| value.as_bytes().windows(secret.len()).any(|window| window == secret))
     };
-    ours.filter(move |(name, value)| {
-        !name.as_bytes().starts_with(ENV_PREFIX.as_bytes())
-            && name != ENV_CREDENTIALS
-            // systemd takes the word of whoever has this for ours (sd_notify(3)).
-            && name != "NOTIFY_SOCKET"
-            && !holds_secret(value)
-    })
+    ours.filter(move |(name, value)| !is_ours_alone(name) && !holds_secret(value))
 }
 
 /// The arguments as the program reads them.

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Processes live on the running machine, whatever `--root` says.
 const PROC: &str = "/proc";
+/// No record is longer, in bytes.
+const RECORD_LIMIT: u64 = 4 * 1024;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Ends of processes that are not our children come without an event that covers them all.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -209,7 +211,7 @@ pub enum Leftover {
 /// the record. Only processes of the recorded session of this very boot are touched.
 pub async fn end_leftover(record: &Path, grace: Duration, observer: &dyn Observer) -> Result<Leftover, Error> {
     let unreadable = |source| Error::Unreadable { path: record.to_owned(), source };
-    let bytes = match std::fs::read(record) {
+    let bytes = match durable::read(record, RECORD_LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(Leftover::None);

@@ -2,6 +2,8 @@
 
 pub mod address;
 pub mod facts;
+pub mod kernel;
 pub mod mounts;
 pub mod os_release;
+pub mod sockets;
 pub mod swap;

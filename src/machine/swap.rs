@@ -11,7 +11,7 @@ pub use error::SwapError;
 
 use crate::deadline::Deadline;
 use crate::durable;
-use crate::paths::Paths;
+use crate::paths::{Paths, environment_for_children};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::statfs::{self, statfs};
@@ -81,7 +81,8 @@ impl Tools {
         let directories: Vec<PathBuf> =
             std::env::split_paths(path.unwrap_or_default()).chain(["/usr/sbin", "/sbin"].map(PathBuf::from)).collect();
         let find = |name: &str| {
-            directories.iter().map(|directory| directory.join(name)).find(|program| {
+            let absolute = directories.iter().filter(|directory| directory.is_absolute());
+            absolute.map(|directory| directory.join(name)).find(|program| {
                 fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
             })
         };
@@ -233,6 +234,7 @@ fn write_zeros(file: &mut File, size: u64, deadline: Deadline) -> io::Result<()>
 async fn run(program: &Path, path: &Path, deadline: Deadline) -> io::Result<()> {
     let mut command = Command::new(program);
     command.arg(path).stdin(Stdio::null()).kill_on_drop(true);
+    command.env_clear().envs(environment_for_children());
     let output = match tokio::time::timeout_at(deadline.instant().into(), command.output()).await {
         Ok(output) => output?,
         Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end in time")),

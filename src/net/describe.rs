@@ -1,7 +1,7 @@
 //! What is really wrong with a connection, in one short clause that an operator can act on.
 
 use super::tls::PinMismatch;
-use super::{RedirectRefused, ResolveError};
+use super::{RedirectRefused, ResolveError, proxy};
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error as StdError;
 use std::io;
@@ -20,7 +20,15 @@ pub fn describe(error: &reqwest::Error) -> String {
             return describe_tls(tls);
         }
     }
-    if let Some(words) = io_causes(error).find_map(describe_io) {
+    let words = io_causes(error).find_map(describe_io);
+    // Where a proxy stands in between, it is the proxy that was not reached.
+    if error.is_connect()
+        && let Some(proxy) = error.url().and_then(|url| proxy::on_the_way_to(url.as_str()))
+    {
+        let words = chain(error).find_map(|cause| proxy::tunnel_words(&cause.to_string())).or(words);
+        return format!("the proxy {}: {}", proxy.name(), words.unwrap_or("it did not answer in time"));
+    }
+    if let Some(words) = words {
         return words.to_owned();
     }
     if error.is_timeout() {
@@ -28,7 +36,7 @@ pub fn describe(error: &reqwest::Error) -> String {
     }
     // Only an error's own text may name the URL; its causes do not.
     let deepest = chain(error).skip(1).last().map(ToString::to_string);
-    deepest.unwrap_or_else(|| "the request failed".into())
+    deepest.map_or_else(|| "the request failed".into(), |text| shorten(&text))
 }
 
 /// The chain of causes, also through `io::Error`, whose `source` passes over what it wraps.
@@ -45,7 +53,7 @@ pub(super) fn io_causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterato
     chain(error).filter_map(|cause| cause.downcast_ref())
 }
 
-fn describe_io(error: &io::Error) -> Option<&'static str> {
+pub(super) fn describe_io(error: &io::Error) -> Option<&'static str> {
     Some(match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::ConnectionReset => "the connection was reset",
@@ -73,7 +81,10 @@ fn describe_tls(error: &rustls::Error) -> String {
     match certificate {
         CertificateError::UnknownIssuer => "its certificate's issuer is not trusted here".into(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented = if presented.is_empty() { "none".to_owned() } else { presented.join(", ") };
+            // A certificate may hold thousands of names.
+            let shown: String = presented.iter().take(4).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if presented.len() > 4 { ", …" } else { "" };
+            let presented = if presented.is_empty() { "none".to_owned() } else { shorten(&shown) + more };
             format!("its certificate is not for {}, but for: {presented}", expected.to_str())
         }
         CertificateError::NotValidForName => "its certificate is for another name".into(),
@@ -92,6 +103,10 @@ fn describe_tls(error: &rustls::Error) -> String {
         },
         other => format!("its certificate is not acceptable ({other})"),
     }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(300).collect()
 }
 
 /// A URL as it may be shown: without credentials, query and fragment, which may all hold secrets.

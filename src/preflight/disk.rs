@@ -2,6 +2,7 @@
 
 use super::{Context, Verdict};
 use crate::error::Exit;
+use crate::intent::Role;
 use crate::machine::mounts::{self, Place};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::io;
@@ -22,6 +23,16 @@ const KASM_BYTES: u64 = 512 * MIB;
 /// Files of one installed version. Our own measure.
 const KASM_INODES: u64 = 10_000;
 
+/// Room for the images of Kasm's own services, below which a pull is likely to fail midway. Our own
+/// measure: an agent's sessions need far more.
+const IMAGES_GUAC: u64 = 2048 * MIB;
+/// The same for an agent, with one small workspace image.
+const IMAGES_AGENT: u64 = 5120 * MIB;
+/// Room without which not even one image can be pulled. Our own measure.
+const IMAGES_LEAST: u64 = 256 * MIB;
+/// Files of Kasm's service images. Our own measure.
+const IMAGES_INODES: u64 = 50_000;
+
 struct Need {
     path: PathBuf,
     bytes: u64,
@@ -40,7 +51,52 @@ pub(super) fn state(context: &Context) -> BoxFuture<'_, Verdict> {
 
 pub(super) fn kasm(context: &Context) -> BoxFuture<'_, Verdict> {
     let need = Need { path: context.paths.kasm_dir(), bytes: KASM_BYTES, inodes: KASM_INODES };
-    ready(room(context, &[need])).boxed()
+    let noexec = mounts::look(&need.path).ok().filter(|place| place.noexec);
+    let verdict = match noexec {
+        // Kasm's services are started by scripts in /opt/kasm/bin (docs/kasm-facts.md, 4).
+        Some(place) => noexec_below(&context.paths.shown(&need.path).display().to_string(), &place),
+        None => room(context, &[need]),
+    };
+    ready(verdict).boxed()
+}
+
+pub(super) fn docker(context: &Context) -> BoxFuture<'_, Verdict> {
+    async move {
+        if context.tells("no-check-disk", "-b") {
+            return Verdict::Skipped("--no-check-disk is given".into());
+        }
+        let root_dir = context.docker().await.root_dir();
+        let path = root_dir.map_or_else(|| context.paths.docker_dir(), |path| context.paths.at(path));
+        let wanted = if context.role == Some(Role::Agent) { IMAGES_AGENT } else { IMAGES_GUAC };
+        let place = match mounts::look(&path) {
+            Err(error) => return broken(context, &path, &error),
+            Ok(place) => place,
+        };
+        let shown = context.paths.shown(&path).display().to_string();
+        let least = Need { path, bytes: IMAGES_LEAST, inodes: IMAGES_INODES };
+        match room(context, &[least]) {
+            Verdict::Pass(_) if place.free_bytes < wanted => Verdict::Warn {
+                detail: format!(
+                    "{} free on {} for {shown}, Kasm's images take up to {}",
+                    size(place.free_bytes),
+                    mounted(&place),
+                    size(wanted)
+                ),
+                remedy: format!("free space on {} or give the machine a larger disk", point(&place)),
+            },
+            Verdict::Pass(_) => Verdict::Pass(format!("{} free for {shown}", size(place.free_bytes))),
+            other => other,
+        }
+    }
+    .boxed()
+}
+
+fn noexec_below(shown: &str, place: &Place) -> Verdict {
+    Verdict::refuse(
+        "preflight.noexec",
+        format!("programs cannot be run below {shown}: {} is mounted noexec", mounted(place)),
+        format!("mount -o remount,exec {}, and take noexec out of /etc/fstab", point(place)),
+    )
 }
 
 pub(super) fn exec_allowed(context: &Context) -> BoxFuture<'_, Verdict> {
@@ -48,12 +104,7 @@ pub(super) fn exec_allowed(context: &Context) -> BoxFuture<'_, Verdict> {
     let shown = context.paths.shown(&path).display().to_string();
     let verdict = match mounts::look(&path) {
         Err(error) => broken(context, &path, &error),
-        Ok(place) if place.noexec => Verdict::Fail {
-            detail: format!("programs cannot be run below {shown}: {} is mounted noexec", mounted(&place)),
-            remedy: format!("mount -o remount,exec {}, and take noexec out of /etc/fstab", point(&place)),
-            reason: "preflight.noexec",
-            exit: Exit::Preflight,
-        },
+        Ok(place) if place.noexec => noexec_below(&shown, &place),
         Ok(place) if place.read_only => read_only(&shown, &place),
         Ok(_) => Verdict::Pass(format!("programs can be run below {shown}")),
     };
@@ -137,7 +188,7 @@ fn mounted(place: &Place) -> String {
 
 /// Bytes for people: GiB with one digit from one GiB on, else MiB; rounded down, so that it never
 /// promises more than there is.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes / MIB {
         mib @ 1024.. => format!("{}.{} GiB", mib / 1024, mib % 1024 * 10 / 1024),
         mib => format!("{mib} MiB"),

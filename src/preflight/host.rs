@@ -1,6 +1,6 @@
 //! Who we are and what is installed here.
 
-use super::{Context, Verdict};
+use super::{Context, NOT_BELOW_ROOT, Verdict, docker};
 use crate::error::Exit;
 use crate::machine::facts::Arch;
 use crate::machine::os_release::Os;
@@ -34,13 +34,16 @@ const TOOLS: [(&str, &str, &str); 9] = [
     ("gpg", "gnupg", "gnupg2"),
 ];
 
+/// What distributions with Red Hat's packages call themselves like.
+const RED_HAT: &[&str] = &["rhel", "fedora", "centos"];
+
 /// Where programs are looked for without PATH, as systemd has it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) fn root(context: &Context) -> BoxFuture<'_, Verdict> {
     let verdict = match context.facts.euid {
         0 => Verdict::Pass("running as root".into()),
-        _ if !context.paths.is_machine() => Verdict::Skipped("not needed below --root".into()),
+        _ if !context.paths.is_machine() => Verdict::Skipped(NOT_BELOW_ROOT.into()),
         euid => Verdict::Fail {
             detail: format!("running as user {euid}, but install.sh needs root"),
             remedy: "run the same command with sudo".into(),
@@ -55,12 +58,17 @@ pub(super) fn os(context: &Context) -> BoxFuture<'_, Verdict> {
     let verdict = match &context.facts.os {
         None => Verdict::Broken { detail: "neither /etc/os-release nor /usr/lib/os-release can be read".into() },
         Some(os) if supported(os) => Verdict::Pass(os.name()),
-        Some(os) => Verdict::Warn {
-            detail: format!("{} is not a system that Kasm's installer is known to support", os.name()),
-            remedy: "install.sh refuses unknown systems unless docker and its compose plugin are there already: \
-                     install both first, or use Ubuntu 22.04 or 24.04, Debian 12, or a RHEL 9 family system"
-                .into(),
-        },
+        Some(os) => {
+            let detail = format!("{} is not a system that Kasm's installer is known to support", os.name());
+            let remedy = "install.sh refuses unknown systems unless docker and its compose plugin are there already: \
+                          install both first, or use Ubuntu 22.04 or 24.04, Debian 12, or a RHEL 9 family system";
+            let baked = docker::binary(&context.paths).is_some() && docker::compose_plugin(&context.paths);
+            // A release newer than the list may know a newer system; it will say so itself.
+            match baked || newer(os) {
+                true => Verdict::Warn { detail, remedy: remedy.into() },
+                false => Verdict::refuse("preflight.os", detail, remedy),
+            }
+        }
     };
     ready(verdict).boxed()
 }
@@ -70,6 +78,32 @@ fn supported(os: &Os) -> bool {
     let major = version.split('.').next().unwrap_or(version);
     let versions = SUPPORTED.iter().find(|(id, _)| *id == os.id).map(|(_, versions)| *versions);
     versions.unwrap_or_default().iter().any(|known| *known == version || *known == major)
+}
+
+/// True for a distribution of the list in a version newer than all of them, or without any (a
+/// distribution's next release before it has a number).
+fn newer(os: &Os) -> bool {
+    let numbers = |version: &str| {
+        let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    };
+    let Some((_, versions)) = SUPPORTED.iter().find(|(id, _)| *id == os.id) else { return false };
+    let Some(version) = os.version_id.as_deref() else { return true };
+    versions.iter().all(|known| numbers(version) > numbers(known))
+}
+
+pub(super) fn systemd(context: &Context) -> BoxFuture<'_, Verdict> {
+    let verdict = match context.facts.systemd {
+        true => Verdict::Pass("systemd is the init system".into()),
+        false if !context.paths.is_machine() => Verdict::Skipped(NOT_BELOW_ROOT.into()),
+        false => Verdict::Warn {
+            detail: "systemd is not the init system here".into(),
+            remedy: "Kasm from 1.18 on and Docker's packages are started by systemd: use a virtual machine that boots \
+                     with it"
+                .into(),
+        },
+    };
+    ready(verdict).boxed()
 }
 
 pub(super) fn architecture(context: &Context) -> BoxFuture<'_, Verdict> {
@@ -91,7 +125,7 @@ pub(super) fn tools(context: &Context) -> BoxFuture<'_, Verdict> {
         let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         judge_tools(&missing(&path), context.facts.os.as_ref())
     } else {
-        Verdict::Skipped("not needed below --root".into())
+        Verdict::Skipped(NOT_BELOW_ROOT.into())
     };
     ready(verdict).boxed()
 }
@@ -105,17 +139,25 @@ fn missing(path: &OsStr) -> Vec<&'static str> {
     TOOLS.iter().map(|(program, ..)| *program).filter(|program| !there(program)).collect()
 }
 
+/// How packages are installed on this distribution.
+pub(super) fn install_command(os: Option<&Os>) -> &'static str {
+    match os.is_some_and(|os| os.is_like(RED_HAT)) {
+        true => "dnf install -y",
+        false => "apt-get install -y",
+    }
+}
+
 fn judge_tools(missing: &[&str], os: Option<&Os>) -> Verdict {
     if missing.is_empty() {
         return Verdict::Pass(format!("all {} programs that install.sh calls are there", TOOLS.len()));
     }
-    let red_hat = os.is_some_and(|os| os.is_like(&["rhel", "fedora", "centos"]));
+    let red_hat = os.is_some_and(|os| os.is_like(RED_HAT));
     let packages: Vec<&str> = TOOLS
         .iter()
         .filter(|(program, ..)| missing.contains(program))
         .map(|(_, debian, rpm)| if red_hat { *rpm } else { *debian })
         .collect();
-    let command = if red_hat { "dnf install -y" } else { "apt-get install -y" };
+    let command = install_command(os);
     let detail = format!("not on PATH, but called by install.sh: {}", missing.join(", "));
     let remedy = format!("{command} {}", packages.join(" "));
     match missing.contains(&"bash") {
@@ -176,6 +218,13 @@ mod tests {
             assert!(!supported(&os(id, version)), "{id} {version}");
         }
         assert!(!supported(&os_release::parse("ID=debian\n")));
+        for (id, version) in [("ubuntu", "26.04"), ("ubuntu", "24.10"), ("debian", "13"), ("rocky", "10.0")] {
+            assert!(newer(&os(id, version)), "{id} {version}");
+        }
+        for (id, version) in [("ubuntu", "23.04"), ("debian", "9"), ("rhel", "7.9"), ("arch", "99")] {
+            assert!(!newer(&os(id, version)), "{id} {version}");
+        }
+        assert!(newer(&os_release::parse("ID=debian\n")));
     }
 
     #[test]

@@ -3,16 +3,23 @@
 //! A [`Check`] is a name and a function. All of them run, those that wait at the same time, before the
 //! first failure ends the run: an operator hears of everything that is wrong at once.
 
+mod clock;
 mod disk;
+mod docker;
+mod hardware;
 mod host;
+mod kernel;
+mod leftovers;
 mod manager;
+mod ports;
 mod report;
+mod way;
 
 pub use report::{CheckResult, Report, Verdict};
 
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
-use crate::intent::{AddressChoice, HostPort, Role};
+use crate::intent::{AddressChoice, HostPort, InstallerIntent, Role, Source};
 use crate::kasm::manager::{Look, Manager};
 use crate::machine::facts::Facts;
 use crate::net;
@@ -62,13 +69,22 @@ pub struct Context {
     pub role: Option<Role>,
     /// How this node's own address is to be found; without it the check is skipped.
     pub address: Option<AddressChoice>,
+    /// The port of this node's own proxy; 443 where none is given.
+    pub proxy_port: Option<u16>,
+    /// What the installer is told beside; some of it makes checks needless.
+    pub installer: InstallerIntent,
     /// The size of the release's tarball, bytes, where it is known.
     pub release_bytes: Option<u64>,
+    /// Mirrors and files of the release; without one their check is skipped.
+    pub sources: Vec<Source>,
+    /// The release is on this machine already, so that no mirror matters.
+    pub cached: bool,
     /// What becomes of a manager that does not answer yet.
     pub mode: Mode,
     /// Names of checks to leave out.
     pub skip: Vec<String>,
     look: OnceCell<Look>,
+    docker: OnceCell<docker::Look>,
 }
 
 impl Context {
@@ -81,10 +97,15 @@ impl Context {
             network: net::Options::default(),
             role: None,
             address: None,
+            proxy_port: None,
+            installer: InstallerIntent::default(),
             release_bytes: None,
+            sources: Vec::new(),
+            cached: false,
             mode: Mode::default(),
             skip: Vec::new(),
             look: OnceCell::new(),
+            docker: OnceCell::new(),
         }
     }
 
@@ -93,7 +114,21 @@ impl Context {
         let manager = Manager::new(&self.paths, address, &self.network);
         self.look.get_or_init(|| async move { manager.look(Deadline::after(LOOK_TIME)).await }).await
     }
+
+    /// Looks at Docker, once for all the checks that ask about it.
+    async fn docker(&self) -> &docker::Look {
+        self.docker.get_or_init(|| docker::look(&self.paths)).await
+    }
+
+    /// True if the installer is told this flag of Kasm's, by its long name or by its short one.
+    fn tells(&self, long: &str, short: &str) -> bool {
+        self.installer.flags.iter().any(|flag| flag == long)
+            || self.installer.extra.iter().any(|arg| arg == short || arg.strip_prefix("--") == Some(long))
+    }
 }
+
+/// Why what only the running machine can tell is not asked below a scratch root.
+const NOT_BELOW_ROOT: &str = "not needed below --root";
 
 /// Every check, in the order they are shown.
 pub fn checks() -> Vec<Check> {
@@ -106,11 +141,28 @@ pub fn checks() -> Vec<Check> {
         Check { name: "disk-state", about: "there is room for the release", run: disk::state },
         Check { name: "disk-kasm", about: "there is room for Kasm itself", run: disk::kasm },
         Check { name: "exec-allowed", about: "the release can run where it is unpacked", run: disk::exec_allowed },
+        Check { name: "disk-docker", about: "there is room for container images", run: disk::docker },
+        Check { name: "memory", about: "there is memory for the role", run: hardware::memory },
+        Check { name: "cores", about: "there are processors for the role", run: hardware::cores },
+        Check { name: "systemd", about: "systemd is the init system", run: host::systemd },
+        Check { name: "cgroups", about: "which control groups there are", run: kernel::cgroups },
+        Check { name: "security", about: "what may deny containers something", run: kernel::security },
+        Check { name: "wireguard", about: "the kernel has WireGuard", run: kernel::wireguard },
+        Check { name: "guest-agent", about: "the provider can see this machine's address", run: hardware::guest_agent },
+        Check { name: "ports", about: "Kasm's ports are free", run: ports::free },
+        Check { name: "docker", about: "Docker answers, and is one that Kasm can use", run: docker::daemon },
+        Check { name: "compose", about: "Docker has a compose that works with it", run: docker::compose },
+        Check { name: "sidecar", about: "Kasm's sidecar plugin is enabled in Docker", run: docker::sidecar },
+        Check { name: "rclone", about: "the rclone plugin's directories are there", run: docker::rclone },
+        Check { name: "leftovers", about: "nothing is left of half an installation", run: leftovers::check },
         Check { name: "manager-name", about: "the manager's name resolves", run: manager::name },
         Check { name: "manager-tcp", about: "the manager takes connections", run: manager::tcp },
         Check { name: "manager-tls", about: "the manager's certificate is believed", run: manager::tls },
         Check { name: "manager-health", about: "the manager calls itself healthy", run: manager::health },
         Check { name: "address", about: "this node's own address", run: manager::address },
+        Check { name: "proxy", about: "the proxy leads to the manager", run: way::proxy },
+        Check { name: "clock", about: "this machine's clock is right", run: clock::clock },
+        Check { name: "release-mirror", about: "the release can be downloaded", run: way::mirror },
     ]
 }
 

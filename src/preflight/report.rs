@@ -45,6 +45,11 @@ impl Verdict {
         Verdict::Fail { detail: with_causes(error), remedy, reason: error.reason(), exit: error.exit() }
     }
 
+    /// A failure of a check of this machine: exit 12.
+    pub(super) fn refuse(reason: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Verdict {
+        Verdict::Fail { detail: detail.into(), remedy: remedy.into(), reason, exit: Exit::Preflight }
+    }
+
     /// The one word for it in JSON.
     pub fn word(&self) -> &'static str {
         match self {

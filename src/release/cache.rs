@@ -1,7 +1,9 @@
 //! Tarballs that are kept, one file a digest, and the ones that are still coming.
 
 use super::error::Causes;
+use super::signature::{self, Key, Seal};
 use super::spool::Spool;
+use super::verified::Proof;
 use super::{Digest, Error, Tarball, Verified};
 use crate::deadline::Deadline;
 use crate::durable;
@@ -87,6 +89,11 @@ impl Cache {
             move || Verified::read(&path, wanted)
         });
         match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            // It would be changed as soon as we have said that it is good.
+            Ok(tarball) if self.name.is_some() && tarball.others_can_write() => {
+                observer.warn(&format!("{} is not used: other users can write to it", path.display()));
+                None
+            }
             Ok(tarball) => Some(tarball),
             Err(Error::Mismatch { found, .. }) if self.name.is_none() => {
                 observer.warn(&format!("{} is damaged (SHA-256 is {found}) and removed", path.display()));
@@ -96,6 +103,32 @@ impl Cache {
             }
             Err(_) => None,
         }
+    }
+
+    /// The tarball that this seal is on, with this digest where one is given; in a thread of its own. Without
+    /// a digest only one that was kept with the very same seal is found.
+    pub(super) async fn sealed(&self, digest: Option<Digest>, seal: &Seal) -> Option<Verified<Tarball>> {
+        let (cache, seal) = (self.clone(), seal.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let paths = match (digest, &cache.name) {
+                (Some(digest), _) => vec![cache.path(&digest)],
+                (None, Some(name)) => vec![cache.directory.join(name)],
+                (None, None) => cache.list().unwrap_or_default().into_iter().map(|kept| kept.path).collect(),
+            };
+            paths.into_iter().find_map(|path| {
+                let kept = digest.is_some() || fs::read(signature::path(&path)).is_ok_and(|text| text == seal.text());
+                let proof = Proof::Sealed { seal: seal.clone(), digest };
+                if kept { Verified::check(&path, proof).ok() } else { None }
+            })
+        });
+        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// The tarball with this digest, kept with a seal of this key; in a thread of its own.
+    pub async fn lookup_signed(&self, digest: &Digest, key: &Key) -> Option<Verified<Tarball>> {
+        let (path, digest, key) = (self.path(digest), *digest, key.clone());
+        let reading = tokio::task::spawn_blocking(move || Verified::read_signed(&path, &key, Some(digest)).ok());
+        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// Everything kept, oldest first. An absent cache is an empty one.
@@ -120,7 +153,7 @@ impl Cache {
         Ok(kept)
     }
 
-    /// Opens the partial file of this digest, and holds it against other processes. `None` if the
+    /// Opens the partial file of this name, and holds it against other processes. `None` if the
     /// deadline passed first.
     pub(super) async fn partial(
         &self,
@@ -137,9 +170,14 @@ impl Cache {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o600);
             let file = options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(&path).map_err(fail)?;
+            // In a directory that others can write to it may have been put there by one of them.
+            let found = file.metadata().map_err(fail)?;
+            if durable::others_can_write(&found) || found.nlink() > 1 {
+                return Err(fail(io::Error::other("it was put there by another user, or others can write to it")));
+            }
             match file.try_lock() {
                 // The one before us may have finished or removed the file while we opened it.
-                Ok(()) if is_at(&file, &path) => return Ok(Partial { file, path, digest: *digest }),
+                Ok(()) if is_at(&file, &path) => return Ok(Partial { file, path }),
                 Ok(()) => continue,
                 Err(TryLockError::Error(error)) => return Err(fail(error)),
                 Err(TryLockError::WouldBlock) => {}
@@ -162,13 +200,23 @@ impl Cache {
 
     /// Makes a finished download the kept file; blocking. Nothing is synced: whoever takes it out of the
     /// cache later hashes it again.
-    pub(super) fn keep(&self, file: File, partial: &Path, digest: Digest) -> Result<Verified<Tarball>, Error> {
+    pub(super) fn keep(
+        &self,
+        file: File,
+        partial: &Path,
+        digest: Digest,
+        seal: Option<Seal>,
+    ) -> Result<Verified<Tarball>, Error> {
         let path = self.path(&digest);
         let fail = |source| Error::Spool { path: path.clone(), source };
+        if let Some(seal) = &seal {
+            let path = signature::path(&path);
+            durable::write(&path, seal.text(), 0o644).map_err(|source| Error::Spool { path, source })?;
+        }
         file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(fail)?;
         fs::rename(partial, &path).map_err(fail)?;
         forget_origin(partial);
-        Verified::written(file, path.clone(), digest)
+        Verified::written(file, path.clone(), digest, seal)
     }
 }
 
@@ -177,13 +225,12 @@ impl Cache {
 pub(super) struct Partial {
     file: File,
     path: PathBuf,
-    digest: Digest,
 }
 
 impl Partial {
     /// Hashes what is there, in a thread of its own, and tells where it came from.
     pub async fn into_spool(self) -> Result<(Spool, Option<Origin>), Error> {
-        let Partial { file, path, .. } = self;
+        let Partial { file, path } = self;
         let origin = read_origin(&path);
         let hashing = tokio::task::spawn_blocking(move || Spool::into_file(file, path));
         Ok((hashing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?, origin))
@@ -192,11 +239,6 @@ impl Partial {
     /// Where it is.
     pub fn path(&self) -> PathBuf {
         self.path.clone()
-    }
-
-    /// The digest it is named by.
-    pub fn digest(&self) -> Digest {
-        self.digest
     }
 }
 
@@ -212,7 +254,7 @@ fn origin_path(partial: &Path) -> PathBuf {
 }
 
 fn read_origin(partial: &Path) -> Option<Origin> {
-    let bytes = fs::read(origin_path(partial)).ok().filter(|bytes| bytes.len() < 1 << 16)?;
+    let bytes = durable::read(&origin_path(partial), 1 << 16).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a release.
 
 use super::Digest;
+use super::signature::Flaw;
 use crate::error::{Exit, Explain};
 use std::fmt;
 use std::io;
@@ -41,6 +42,30 @@ pub enum Error {
         /// One line a source.
         #[source]
         causes: Causes,
+    },
+    /// The signature is not what the operator's key demands.
+    #[error("{}", flaw_words(*.flaw))]
+    Signature {
+        /// What is wrong with it.
+        flaw: Flaw,
+        /// One line a source.
+        #[source]
+        causes: Causes,
+    },
+    /// Not a minisign public key.
+    #[error("{place} is not a minisign public key")]
+    NotAKey {
+        /// Where it was.
+        place: String,
+    },
+    /// The file with the minisign public key cannot be read.
+    #[error("the minisign public key {path} cannot be read")]
+    KeyUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// The file changed after it was verified.
     #[error("{path} was changed while it was used, after it had been verified")]
@@ -90,6 +115,11 @@ impl Explain for Error {
             Error::NoSource { .. } => "download.no-source",
             Error::Deadline { .. } => "download.deadline",
             Error::Mismatch { .. } => "digest.mismatch",
+            Error::Signature { flaw: Flaw::Missing, .. } => "signature.missing",
+            Error::Signature { flaw: Flaw::OtherKey, .. } => "signature.key",
+            Error::Signature { flaw: Flaw::Mismatch, .. } => "signature.mismatch",
+            Error::NotAKey { .. } => "signature.malformed-key",
+            Error::KeyUnreadable { .. } => "signature.unreadable-key",
             Error::Changed { .. } => "digest.changed",
             Error::Unreadable { .. } => "release.unreadable",
             Error::Spool { source, .. } if is_full(source) => "download.disk-full",
@@ -123,10 +153,31 @@ impl Explain for Error {
                  tarball; where it was rebuilt on purpose, take the new digest with kasm-bootstrap release digest URL"
                     .into()
             }
+            Error::Signature { flaw: Flaw::Missing, .. } => {
+                "sign the tarball (minisign -Sm TARBALL) and put the TARBALL.minisig beside it, or do not give a \
+                 minisign key"
+                    .into()
+            }
+            Error::Signature { flaw: Flaw::OtherKey, .. } => {
+                "compare the minisign key given here with the minisign.pub of whoever signs your releases, and give \
+                 the right one with --minisign-key"
+                    .into()
+            }
+            Error::Signature { flaw: Flaw::Mismatch, .. } => {
+                "do not use this file; find out who changed the tarball or its .minisig; where it was rebuilt on \
+                 purpose, sign it again: minisign -Sm TARBALL"
+                    .into()
+            }
+            Error::NotAKey { .. } | Error::KeyUnreadable { .. } => {
+                "give the line of minisign.pub that begins with RW, or the path of that file".into()
+            }
             Error::Changed { .. } => "make sure that nobody else writes to this file, then run again".into(),
             Error::Unreadable { .. } => "give the path of a readable tarball".into(),
             Error::Spool { path, source } | Error::Unpack { path, source } if is_full(source) => {
                 format!("free space (or inodes) where {} lies: df -h and df -i show it", path.display())
+            }
+            Error::Spool { path, source } if source.kind() == io::ErrorKind::Other => {
+                format!("see `ls -l {}`: remove it, and use a directory that is yours alone", path.display())
             }
             Error::Spool { path, .. } | Error::Unpack { path, .. } => {
                 format!("make {} writable, or run as root", path.display())
@@ -142,11 +193,11 @@ impl Explain for Error {
 
     fn exit(&self) -> Exit {
         match self {
-            Error::NotADigest { .. } => Exit::Configuration,
+            Error::NotADigest { .. } | Error::NotAKey { .. } | Error::KeyUnreadable { .. } => Exit::Configuration,
             Error::NoSource { .. } | Error::Deadline { .. } | Error::Unreadable { .. } | Error::Spool { .. } => {
                 Exit::Download
             }
-            Error::Mismatch { .. } | Error::Changed { .. } => Exit::Digest,
+            Error::Mismatch { .. } | Error::Signature { .. } | Error::Changed { .. } => Exit::Digest,
             Error::Refused { .. } => Exit::Archive,
             Error::Unpack { .. } => Exit::Unexpected,
         }
@@ -157,6 +208,14 @@ fn sources(count: usize) -> String {
     match count {
         1 => "its only source".into(),
         count => format!("any of its {count} sources"),
+    }
+}
+
+fn flaw_words(flaw: Flaw) -> &'static str {
+    match flaw {
+        Flaw::Missing => "the release has no usable signature",
+        Flaw::OtherKey => "the signature of the release was made with another key",
+        Flaw::Mismatch => "the signature does not match the release",
     }
 }
 

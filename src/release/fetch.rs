@@ -4,75 +4,30 @@ use super::attempt::{Asked, Download};
 use super::cache::{self, Cache};
 use super::error::Causes;
 use super::mirror::{Fault, Mirror, Place};
+use super::request::{Request, Wanted};
+use super::signature::{self, Flaw, Key, Seal};
 use super::spool::Spool;
+use super::verified::Proof;
 use super::{Digest, Error, Tarball, Verified, measure_file, sidecar};
 use crate::deadline::Deadline;
-use crate::intent::{self, Source};
+use crate::intent::Source;
 use crate::net::retry::Backoff;
 use crate::observe::{Observer, Wait};
 use reqwest::{Client, Url};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// A mirror that gave at least so much before it failed is asked again at once, for the rest.
 const PROGRESS: u64 = 64 * 1024;
 /// How often what cannot be told apart from a change on the mirror is forgiven.
 const DOUBTS: u32 = 2;
 
-/// How the release is known to be the right one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// By this digest.
-    Pinned(Digest),
-    /// By the `.sha256sum` beside the tarball: trusted as far as the mirror is.
-    Sidecar,
-}
-
-impl TryFrom<&intent::Digest> for Wanted {
-    type Error = Error;
-
-    fn try_from(digest: &intent::Digest) -> Result<Wanted, Error> {
-        match digest {
-            intent::Digest::Pinned(text) => text.parse().map(Wanted::Pinned),
-            intent::Digest::Sidecar => Ok(Wanted::Sidecar),
-        }
-    }
-}
-
-/// What is to be fetched, and within which bounds.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Mirrors in the order they are tried.
-    pub sources: Vec<Source>,
-    /// What is wanted.
-    pub digest: Wanted,
-    /// How long a mirror may be silent.
-    pub idle: Duration,
-    /// No tarball is longer, in bytes.
-    pub max_bytes: u64,
-}
-
-impl Request {
-    /// With the usual bounds: 30 s of silence, 8 GiB.
-    pub fn new(sources: Vec<Source>, digest: Wanted) -> Request {
-        Request { sources, digest, idle: Duration::from_secs(30), max_bytes: 8 << 30 }
-    }
-}
-
-impl TryFrom<&intent::ReleaseIntent> for Request {
-    type Error = Error;
-
-    fn try_from(release: &intent::ReleaseIntent) -> Result<Request, Error> {
-        Ok(Request::new(release.sources.clone(), Wanted::try_from(&release.digest)?))
-    }
-}
-
 /// Fetches a release: from the cache, from a file where it lies, or from the mirrors. What was downloaded
 /// before a failure is kept and continued by the next call, also of another process.
 ///
 /// # Errors
 /// [`Error::NoSource`] if all sources failed for good, [`Error::Deadline`], [`Error::Mismatch`] if the
-/// sources have something else, [`Error::Spool`] if this machine cannot keep it.
+/// sources have something else, [`Error::Signature`] if they have no signature that fits, [`Error::Spool`] if
+/// this machine cannot keep it.
 pub async fn fetch(
     request: &Request,
     client: &Client,
@@ -81,10 +36,19 @@ pub async fn fetch(
     observer: &dyn Observer,
 ) -> Result<Verified<Tarball>, Error> {
     let asked = Asked { client, idle: request.idle, max_bytes: request.max_bytes, deadline, observer };
-    let mut work = Work { asked, cache, wanted: None, download: None };
-    if let Wanted::Pinned(digest) = request.digest
-        && let Some(tarball) = work.want(digest).await
-    {
+    let mut work = Work { asked, cache, wanted: None, key: None, name: None, looked: false, download: None };
+    let at_hand = match &request.digest {
+        Wanted::Pinned(digest) => work.want(*digest).await,
+        Wanted::Sidecar => None,
+        Wanted::Signed { key, digest } => {
+            (work.key, work.wanted) = (Some(key.clone()), *digest);
+            match digest {
+                Some(digest) => cache.lookup_signed(digest, key).await.inspect(|found| work.is_there(found)),
+                None => None,
+            }
+        }
+    };
+    if let Some(tarball) = at_hand {
         return Ok(tarball);
     }
     rounds(&mut work, &request.sources).await
@@ -155,8 +119,10 @@ async fn rounds<T: Task>(task: &mut T, sources: &[Source]) -> Result<T::Done, Er
         if mirrors.iter().all(Mirror::is_closed) {
             task.give_up();
             let wrong = mirrors.iter().rev().find_map(|mirror| mirror.wrong);
-            return Err(match (task.wanted(), wrong) {
-                (Some(wanted), Some(found)) => Error::Mismatch { wanted, found, causes: lines() },
+            let flaw = mirrors.iter().filter_map(|mirror| mirror.flaw).max();
+            return Err(match (task.wanted(), wrong, flaw) {
+                (Some(wanted), Some(found), _) => Error::Mismatch { wanted, found, causes: lines() },
+                (_, _, Some(flaw)) => Error::Signature { flaw, causes: lines() },
                 _ => Error::NoSource { count: mirrors.len(), causes: lines() },
             });
         }
@@ -181,6 +147,12 @@ struct Work<'a> {
     asked: Asked<'a>,
     cache: &'a Cache,
     wanted: Option<Digest>,
+    /// Whose signature is demanded beside.
+    key: Option<Key>,
+    /// What the download is named by: the digest that is wanted, or the seal's name where none is known.
+    name: Option<Digest>,
+    /// The cache was asked already, and has it not.
+    looked: bool,
     download: Option<Download>,
 }
 
@@ -188,35 +160,91 @@ impl Work<'_> {
     /// Learns which digest is wanted. Perhaps it is there already.
     async fn want(&mut self, digest: Digest) -> Option<Verified<Tarball>> {
         self.wanted = Some(digest);
-        let found = self.cache.lookup(&digest, self.asked.observer).await?;
+        self.looked = true;
+        let found = self.cache.lookup(&digest, self.asked.observer).await;
+        found.inspect(|found| self.is_there(found))
+    }
+
+    fn is_there(&self, found: &Tarball) {
         self.asked.observer.note(&format!("{} is there already", found.path().display()));
-        Some(found)
+    }
+
+    /// What the cache has of what is wanted.
+    async fn kept(&self, wanted: Option<Digest>, seal: Option<&Seal>) -> Option<Verified<Tarball>> {
+        match (wanted, seal) {
+            (wanted, Some(seal)) => self.cache.sealed(wanted, seal).await,
+            (Some(wanted), None) => self.cache.lookup(&wanted, self.asked.observer).await,
+            (None, None) => None,
+        }
     }
 
     /// Makes sure that we hold the partial file. Something, if the tarball is whole already.
-    async fn open(&mut self, wanted: Digest) -> Result<Option<Verified<Tarball>>, Error> {
-        if self.download.is_some() {
+    async fn open(
+        &mut self,
+        name: Digest,
+        wanted: Option<Digest>,
+        seal: Option<&Seal>,
+    ) -> Result<Option<Verified<Tarball>>, Error> {
+        if self.download.is_some() && self.name == Some(name) {
             return Ok(None);
         }
-        let partial = self.cache.partial(&wanted, self.asked.deadline, self.asked.observer).await?;
-        // Another process may have finished it while we waited.
-        if let Some(found) = self.cache.lookup(&partial.digest(), self.asked.observer).await {
+        // The partial file of another seal stays for whoever wants it.
+        self.download = None;
+        if !self.looked
+            && let Some(found) = self.kept(wanted, seal).await
+        {
+            self.is_there(&found);
             return Ok(Some(found));
         }
+        let partial = self.cache.partial(&name, self.asked.deadline, self.asked.observer).await?;
+        // Another process may have finished it while we waited.
+        if let Some(found) = self.kept(wanted, seal).await {
+            cache::discard(&partial.path());
+            return Ok(Some(found));
+        }
+        self.name = Some(name);
         let path = partial.path();
         let (spool, origin) = partial.into_spool().await?;
         let doubtful = spool.position() > 0;
         self.download = Some(Download { spool, partial: Some(path), origin, pinned: true, doubtful, unmixed: false });
-        match self.download.as_ref().is_some_and(|download| download.spool.digest() == wanted) {
-            true => self.keep(wanted).map(Some),
-            false => Ok(None),
+        let whole = self.download.as_ref().is_some_and(|download| Some(download.spool.digest()) == wanted);
+        match wanted {
+            Some(wanted) if whole && self.is_sealed(seal).await? => self.keep(wanted, seal).map(Some),
+            _ => Ok(None),
         }
     }
 
-    fn keep(&mut self, wanted: Digest) -> Result<Verified<Tarball>, Error> {
+    /// True if the seal, where there is one, fits what was downloaded.
+    async fn is_sealed(&self, seal: Option<&Seal>) -> Result<bool, Error> {
+        let Some(seal) = seal.cloned() else { return Ok(true) };
+        let handle = self.download.as_ref().and_then(|download| download.spool.handle());
+        let Some(handle) = handle else { return Ok(false) };
+        let checking = tokio::task::spawn_blocking(move || handle.and_then(|file| seal.fits(&file)));
+        let checked = checking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let partial = || self.download.as_ref().and_then(|download| download.partial.clone()).unwrap_or_default();
+        checked.map_err(|source| Error::Spool { path: partial(), source })
+    }
+
+    fn keep(&mut self, digest: Digest, seal: Option<&Seal>) -> Result<Verified<Tarball>, Error> {
         let target = self.download.take().and_then(|download| download.spool.into_target());
         let (file, partial) = target.expect("a download of this kind has a file");
-        self.cache.keep(file, &partial, wanted)
+        self.cache.keep(file, &partial, digest, seal.cloned())
+    }
+
+    /// What a mirror must give, learned before a byte of its tarball is asked for.
+    async fn proof(&mut self, place: &Place) -> Result<Proof, Fault> {
+        match (&self.key, self.wanted) {
+            (Some(key), digest) => {
+                let seal = signature::fetch(&self.asked, place, key).await?;
+                Ok(Proof::Sealed { seal, digest })
+            }
+            (None, Some(digest)) => Ok(Proof::Digest(digest)),
+            (None, None) => {
+                let digest = sidecar::digest(&self.asked, place).await?;
+                self.wanted = Some(digest);
+                Ok(Proof::Digest(digest))
+            }
+        }
     }
 }
 
@@ -237,21 +265,19 @@ impl Task for Work<'_> {
 
     async fn one_try(&mut self, mirror: &mut Mirror) -> Result<Result<Verified<Tarball>, Fault>, Error> {
         let Some(place) = mirror.place.clone() else { return Ok(Err(Fault::last("it is closed"))) };
-        let wanted = match self.wanted {
-            Some(wanted) => wanted,
-            None => match sidecar::digest(&self.asked, &place).await? {
-                Ok(digest) => match self.want(digest).await {
-                    Some(tarball) => return Ok(Ok(tarball)),
-                    None => digest,
-                },
-                Err(fault) => return Ok(Err(fault)),
-            },
+        let proof = match self.proof(&place).await {
+            Ok(proof) => proof,
+            Err(fault) => return Ok(Err(fault)),
         };
         let url = match place {
-            Place::File(path) => return in_place(path, wanted, mirror).await,
+            Place::File(path) => return in_place(path, proof, mirror).await,
             Place::Url(url) => url,
         };
-        if let Some(tarball) = self.open(wanted).await? {
+        let (name, wanted, seal) = match &proof {
+            Proof::Digest(digest) => (*digest, Some(*digest), None),
+            Proof::Sealed { seal, digest } => (digest.unwrap_or_else(|| seal.name()), *digest, Some(seal)),
+        };
+        if let Some(tarball) = self.open(name, wanted, seal).await? {
             return Ok(Ok(tarball));
         }
         let Some(download) = self.download.as_mut() else { return Ok(Err(Fault::last("there is no partial file"))) };
@@ -259,9 +285,16 @@ impl Task for Work<'_> {
             return Ok(Err(fault));
         }
         let found = download.spool.digest();
-        if found == wanted {
-            return self.keep(wanted).map(Ok);
+        let (right, sealed) = (wanted.is_none_or(|wanted| wanted == found), self.is_sealed(seal).await?);
+        if right && sealed {
+            return self.keep(found, seal).map(Ok);
         }
+        let unsealed = Fault { flaw: Some(Flaw::Mismatch), ..Fault::last("its .minisig does not match it") };
+        if right && wanted.is_some() {
+            // These are the right bytes: another mirror may have the right signature.
+            return Ok(Err(unsealed));
+        }
+        let Some(download) = self.download.as_mut() else { return Ok(Err(unsealed)) };
         // Where the bytes may be of two versions or two mirrors, nobody is to blame yet.
         let (doubtful, unmixed) = (download.doubtful, download.unmixed);
         download.start_over()?;
@@ -270,7 +303,11 @@ impl Task for Work<'_> {
             mirror.doubts += 1;
         }
         if doubtful && mirror.doubts < DOUBTS {
-            return Ok(Err(Fault::passing("what was put together from several answers has a wrong SHA-256")));
+            let what = if right { "signature" } else { "SHA-256" };
+            return Ok(Err(Fault::passing(format!("what was put together from several answers has a wrong {what}"))));
+        }
+        if right {
+            return Ok(Err(unsealed));
         }
         mirror.is_wrong(found);
         Ok(Err(Fault::last("wrong SHA-256")))
@@ -287,17 +324,16 @@ impl Task for Work<'_> {
 }
 
 /// A file is used where it lies.
-async fn in_place(
-    path: PathBuf,
-    wanted: Digest,
-    mirror: &mut Mirror,
-) -> Result<Result<Verified<Tarball>, Fault>, Error> {
-    let reading = tokio::task::spawn_blocking(move || Verified::read(&path, wanted));
+async fn in_place(path: PathBuf, proof: Proof, mirror: &mut Mirror) -> Result<Result<Verified<Tarball>, Fault>, Error> {
+    let reading = tokio::task::spawn_blocking(move || Verified::check(&path, proof));
     match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
         Ok(tarball) => Ok(Ok(tarball)),
         Err(Error::Mismatch { found, .. }) => {
             mirror.is_wrong(found);
             Ok(Err(Fault::last("wrong SHA-256")))
+        }
+        Err(Error::Signature { flaw, .. }) => {
+            Ok(Err(Fault { flaw: Some(flaw), ..Fault::last("its .minisig does not match it") }))
         }
         Err(Error::Unreadable { source, .. }) => Ok(Err(Fault::last(format!("it cannot be read: {source}")))),
         Err(other) => Err(other),

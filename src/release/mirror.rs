@@ -1,6 +1,7 @@
 //! One source of a release, and what it has said so far.
 
 use super::Digest;
+use super::signature::Flaw;
 use crate::deadline::Deadline;
 use crate::intent::Source;
 use crate::net::redact;
@@ -23,12 +24,14 @@ pub(super) struct Fault {
     pub after: Option<Duration>,
     /// Its name does not exist (yet).
     pub unknown_name: bool,
+    /// It is the signature that is at fault.
+    pub flaw: Option<Flaw>,
 }
 
 impl Fault {
     /// A fault that will not pass.
     pub fn last(text: impl Into<String>) -> Fault {
-        Fault { text: text.into(), again: false, after: None, unknown_name: false }
+        Fault { text: text.into(), again: false, after: None, unknown_name: false, flaw: None }
     }
 
     /// A fault that may pass.
@@ -51,6 +54,8 @@ pub(super) struct Mirror {
     pub shown: String,
     /// The digest it had, where that was the wrong one.
     pub wrong: Option<Digest>,
+    /// What is wrong with its signature.
+    pub flaw: Option<Flaw>,
     /// How often what it gave without a validator came out wrong.
     pub doubts: u32,
     not_before: Instant,
@@ -67,7 +72,7 @@ impl Mirror {
                 Err(why) => (None, redact(text), Some(why)),
             },
         };
-        Mirror { place, shown, wrong: None, doubts: 0, not_before: Instant::now(), unknown_name: 0, said }
+        Mirror { place, shown, wrong: None, flaw: None, doubts: 0, not_before: Instant::now(), unknown_name: 0, said }
     }
 
     /// True if it will not be asked any more.
@@ -84,6 +89,7 @@ impl Mirror {
     pub fn note(&mut self, fault: &Fault, deadline: Deadline) {
         let mut text = fault.text.clone();
         let mut close = !fault.again;
+        self.flaw = fault.flaw;
         if fault.unknown_name {
             self.unknown_name += 1;
             close |= self.unknown_name >= UNKNOWN_NAME_TRIES;

@@ -1,9 +1,9 @@
-//! The `.sha256sum` beside a tarball, for those who chose to trust it.
+//! What lies beside a tarball: the `.sha256sum`, for those who chose to trust it, and its like.
 
+use super::Digest;
 use super::attempt::{Asked, fault_of, fault_of_status};
 use super::digest::in_sidecar;
 use super::mirror::{Fault, Place};
-use super::{Digest, Error};
 use reqwest::{StatusCode, Url};
 use std::io::Read;
 use std::path::Path;
@@ -14,31 +14,41 @@ const MAX_SIDECAR: usize = 64 * 1024;
 const ENDING: &str = ".sha256sum";
 
 /// The digest that the sidecar of this source promises.
-pub(super) async fn digest(asked: &Asked<'_>, place: &Place) -> Result<Result<Digest, Fault>, Error> {
-    let (bytes, name) = match place {
-        Place::File(path) => match beside_file(path) {
-            Ok(bytes) => (bytes, path.file_name().unwrap_or_default().to_string_lossy().into_owned()),
-            Err(error) => return Ok(Err(Fault::last(format!("{}{ENDING} cannot be read: {error}", path.display())))),
-        },
-        Place::Url(url) => match download(asked, url).await {
-            Ok(bytes) => (bytes, url.path().rsplit('/').next().unwrap_or_default().to_owned()),
-            Err(fault) => return Ok(Err(Fault { text: format!("its {ENDING}: {}", fault.text), ..fault })),
-        },
+pub(super) async fn digest(asked: &Asked<'_>, place: &Place) -> Result<Digest, Fault> {
+    let bytes = beside(asked, place, ENDING, MAX_SIDECAR).await?;
+    let name = match place {
+        Place::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        Place::Url(url) => url.path().rsplit('/').next().unwrap_or_default().to_owned(),
     };
-    Ok(in_sidecar(&bytes, &name).ok_or_else(|| Fault::last(format!("its {ENDING} holds no SHA-256 for {name}"))))
+    in_sidecar(&bytes, &name).ok_or_else(|| Fault::last(format!("its {ENDING} holds no SHA-256 for {name}")))
 }
 
-fn beside_file(path: &Path) -> std::io::Result<Vec<u8>> {
+/// A small file that lies beside a source: its name with this ending, at most so many bytes.
+pub(super) async fn beside(asked: &Asked<'_>, place: &Place, ending: &str, at_most: usize) -> Result<Vec<u8>, Fault> {
+    match place {
+        Place::File(path) => beside_file(path, ending, at_most),
+        Place::Url(url) => {
+            let fetched = download(asked, url, ending, at_most).await;
+            fetched.map_err(|fault| Fault { text: format!("its {ending}: {}", fault.text), ..fault })
+        }
+    }
+}
+
+/// The same for a file; blocking.
+pub(super) fn beside_file(path: &Path, ending: &str, at_most: usize) -> Result<Vec<u8>, Fault> {
     let mut name = path.as_os_str().to_owned();
-    name.push(ENDING);
+    name.push(ending);
     let mut bytes = Vec::new();
-    std::fs::File::open(name)?.take(MAX_SIDECAR as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let read = std::fs::File::open(name).and_then(|file| file.take(at_most as u64).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Fault::last(format!("{}{ending} cannot be read: {error}", path.display()))),
+    }
 }
 
-async fn download(asked: &Asked<'_>, url: &Url) -> Result<Vec<u8>, Fault> {
+async fn download(asked: &Asked<'_>, url: &Url, ending: &str, at_most: usize) -> Result<Vec<u8>, Fault> {
     let mut url = url.clone();
-    url.set_path(&format!("{}{ENDING}", url.path()));
+    url.set_path(&format!("{}{ending}", url.path()));
     let work = async {
         let mut response = asked.client.get(url).send().await.map_err(|error| fault_of(&error))?;
         if response.status() != StatusCode::OK {
@@ -47,8 +57,8 @@ async fn download(asked: &Asked<'_>, url: &Url) -> Result<Vec<u8>, Fault> {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| fault_of(&error))? {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() > MAX_SIDECAR {
-                return Err(Fault::last("is longer than a checksum file can be"));
+            if bytes.len() > at_most {
+                return Err(Fault::last(format!("is longer than {at_most} bytes")));
             }
         }
         Ok(bytes)

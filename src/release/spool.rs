@@ -71,6 +71,11 @@ impl Spool {
         })
     }
 
+    /// Another handle of the file, if there is one.
+    pub fn handle(&self) -> Option<std::io::Result<File>> {
+        self.target.as_ref().map(|(file, _)| file.try_clone())
+    }
+
     /// The file, if there is one.
     pub fn into_target(self) -> Option<(File, PathBuf)> {
         self.target

@@ -9,6 +9,7 @@ use crate::durable;
 use crate::observe::Observer;
 use flate2::bufread::GzDecoder;
 use nix::errno::Errno;
+use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -117,20 +118,45 @@ pub fn unpack(
 }
 
 fn write_tree(
-    tarball: &Tarball,
+    tarball: &Verified<Tarball>,
     mut tree: Tree,
     destination: &Path,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Unpacked, Error> {
-    let compressed = Compressed { file: tarball.file(), position: 0, told: 0, length: tarball.length(), observer };
+    // Where others can write to the file, what counts are the very bytes that are unpacked.
+    let hasher = tarball.others_can_write().then(Sha256::new);
+    let (file, length) = (tarball.file(), tarball.length());
+    let compressed = Compressed { file, position: 0, told: 0, length, hasher, observer };
     let allowed = limits.bytes.min(tarball.length().saturating_mul(limits.ratio).max(SMALL));
-    let inflated =
-        Bounded { inner: GzDecoder::new(BufReader::with_capacity(CHUNK, compressed)), left: allowed, allowed };
+    let inflated = Bounded::new(GzDecoder::new(BufReader::with_capacity(CHUNK, compressed)), allowed);
+    write_entries(inflated, &mut tree, destination, limits, |reader| {
+        let mut after = reader.inner.into_inner();
+        if !after.fill_buf().map_err(broken)?.is_empty() {
+            return Err(Refusal::archive("archive.trailing-data", "there is more after the end of its gzip stream"));
+        }
+        if let Some(hasher) = after.into_inner().hasher
+            && hasher.finalize() != *tarball.digest().bytes()
+        {
+            return Err(Error::Changed { path: tarball.path().to_owned() });
+        }
+        Ok(())
+    })
+}
+
+/// Writes what the reader has to the tree. `at_end` looks at what is left of the reader.
+pub(super) fn write_entries<R: Read + Send>(
+    reader: Bounded<R>,
+    tree: &mut Tree,
+    destination: &Path,
+    limits: &Limits,
+    at_end: impl FnOnce(Bounded<R>) -> Result<(), Error>,
+) -> Result<Unpacked, Error> {
+    let allowed = reader.allowed;
     let mut unpacked = Unpacked { root: PathBuf::new(), files: 0, links: 0, bytes: 0 };
     let mut links: Vec<Entry> = Vec::new();
     let mut buffer = vec![0; CHUNK];
-    let reader = walk(inflated, limits, &mut |entry, content| {
+    let reader = walk(reader, limits, &mut |entry, content| {
         match &entry.kind {
             Kind::Directory => {
                 tree.directory(&entry.path).map(|_| ()).map_err(|errno| failed(errno, entry, destination))
@@ -152,10 +178,7 @@ fn write_tree(
             }
         }
     })?;
-    let mut after = reader.inner.into_inner();
-    if !after.fill_buf().map_err(broken)?.is_empty() {
-        return Err(Refusal::archive("archive.trailing-data", "there is more after the end of its gzip stream"));
-    }
+    at_end(reader)?;
     for entry in &links {
         if let Kind::Link { target } = &entry.kind {
             tree.link(&entry.path, target).map_err(|errno| failed(errno, entry, destination))?;
@@ -217,6 +240,7 @@ struct Compressed<'a> {
     position: u64,
     told: u64,
     length: u64,
+    hasher: Option<Sha256>,
     observer: &'a dyn Observer,
 }
 
@@ -224,6 +248,9 @@ impl Read for Compressed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.position)?;
         self.position += read as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..read]);
+        }
         if self.position >= self.told + (1 << 20) || read == 0 {
             self.told = self.position;
             self.observer.bytes(self.position, Some(self.length));
@@ -233,10 +260,16 @@ impl Read for Compressed<'_> {
 }
 
 /// Ends in an error where more comes than is allowed.
-struct Bounded<R> {
+pub(super) struct Bounded<R> {
     inner: R,
     left: u64,
     allowed: u64,
+}
+
+impl<R> Bounded<R> {
+    pub(super) fn new(inner: R, allowed: u64) -> Bounded<R> {
+        Bounded { inner, left: allowed, allowed }
+    }
 }
 
 impl<R: Read> Read for Bounded<R> {

@@ -1,6 +1,9 @@
 //! The proof that bytes were hashed, as a type.
 
+use super::error::Causes;
+use super::signature::{self, Flaw, Key, Seal};
 use super::{Digest, Error};
+use crate::durable;
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -10,18 +13,34 @@ use std::path::{Path, PathBuf};
 /// How much is read or written at once.
 pub(super) const CHUNK: usize = 256 * 1024;
 
-/// Something whose bytes were hashed, all of them, through the handle that it holds; the digest is the
-/// one that was wanted. Nothing outside this room can make one.
+/// Something whose bytes were hashed, all of them, through the handle that it holds, and are what was
+/// wanted: by their digest, by their signature, or by both where both were given. Nothing outside this room
+/// can make one.
 #[derive(Debug)]
 pub struct Verified<T> {
     value: T,
     digest: Digest,
+    seal: Option<Seal>,
+}
+
+/// What a file must be. Nothing at all cannot be asked for.
+#[derive(Debug, Clone)]
+pub(super) enum Proof {
+    /// What has this digest.
+    Digest(Digest),
+    /// What this seal is on, with this digest where one is given.
+    Sealed { seal: Seal, digest: Option<Digest> },
 }
 
 impl<T> Verified<T> {
     /// The SHA-256 of its bytes.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The text of the `.minisig` that fits it, where a signature was asked for.
+    pub fn signature(&self) -> Option<&[u8]> {
+        self.seal.as_ref().map(Seal::text)
     }
 }
 
@@ -71,6 +90,12 @@ impl Tarball {
         self.stamp.length
     }
 
+    /// True if another user than root and ours can write to the file: its stamp then proves little, because
+    /// what is written through a mapping of it leaves no time behind at once (mmap(2)).
+    pub(super) fn others_can_write(&self) -> bool {
+        self.file.metadata().map_or(true, |found| durable::others_can_write(&found))
+    }
+
     pub(super) fn file(&self) -> &File {
         &self.file
     }
@@ -82,17 +107,46 @@ impl Verified<Tarball> {
     /// # Errors
     /// [`Error::Unreadable`], [`Error::Mismatch`], and [`Error::Changed`] if somebody writes to it.
     pub fn read(path: &Path, wanted: Digest) -> Result<Verified<Tarball>, Error> {
+        Verified::check(path, Proof::Digest(wanted))
+    }
+
+    /// The same by the signature in `PATH.minisig`, and by the digest too where one is given; blocking.
+    ///
+    /// # Errors
+    /// Those of [`Verified::read`], and [`Error::Signature`].
+    pub fn read_signed(path: &Path, key: &Key, wanted: Option<Digest>) -> Result<Verified<Tarball>, Error> {
+        // A file that is not there is the better news.
+        open(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+        let seal = signature::beside_file(path, key).map_err(|fault| {
+            let causes = Causes::new(vec![format!("{}: {}", path.display(), fault.text)]);
+            Error::Signature { flaw: fault.flaw.unwrap_or(Flaw::Missing), causes }
+        })?;
+        Verified::check(path, Proof::Sealed { seal, digest: wanted })
+    }
+
+    /// Opens a file and demands the proof; blocking.
+    pub(super) fn check(path: &Path, proof: Proof) -> Result<Verified<Tarball>, Error> {
         let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
         let file = open(path).map_err(unreadable)?;
         let stamp = Stamp::of(&file).map_err(unreadable)?;
         let (found, _) = hash(&file, u64::MAX).map_err(unreadable)?;
         let found = Digest::new(found.finalize().into());
-        if found != wanted {
-            let causes = super::error::Causes::new(vec![format!("{}: SHA-256 is {found}", path.display())]);
-            return Err(Error::Mismatch { wanted, found, causes });
+        let causes = |what: String| Causes::new(vec![format!("{}: {what}", path.display())]);
+        let (wanted, seal) = match proof {
+            Proof::Digest(digest) => (Some(digest), None),
+            Proof::Sealed { seal, digest } => (digest, Some(seal)),
+        };
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return Err(Error::Mismatch { wanted, found, causes: causes(format!("SHA-256 is {found}")) });
+        }
+        if let Some(seal) = &seal
+            && !seal.fits(&file).map_err(unreadable)?
+        {
+            let causes = causes(format!("its {} does not match it", signature::ENDING));
+            return Err(Error::Signature { flaw: Flaw::Mismatch, causes });
         }
         let tarball = Tarball { file, path: path.to_owned(), stamp };
-        let verified = Verified { value: tarball, digest: wanted };
+        let verified = Verified { value: tarball, digest: found, seal };
         verified.unchanged()?;
         Ok(verified)
     }
@@ -107,14 +161,25 @@ impl Verified<Tarball> {
         if same { Ok(()) } else { Err(Error::Changed { path: self.path.clone() }) }
     }
 
-    /// A file that this room itself wrote and hashed, byte for byte, through this handle.
-    pub(super) fn written(file: File, path: PathBuf, digest: Digest) -> Result<Verified<Tarball>, Error> {
+    /// A file that this room itself wrote and hashed, byte for byte, through this handle, and on which it
+    /// found the seal to fit where there is one.
+    pub(super) fn written(
+        file: File,
+        path: PathBuf,
+        digest: Digest,
+        seal: Option<Seal>,
+    ) -> Result<Verified<Tarball>, Error> {
         let stamp = Stamp::of(&file).map_err(|source| Error::Spool { path: path.clone(), source })?;
-        Ok(Verified { value: Tarball { file, path, stamp }, digest })
+        Ok(Verified { value: Tarball { file, path, stamp }, digest, seal })
     }
 
-    /// Copies it to `path`, whole or not at all, mode 0644; blocking. What is copied is hashed again.
+    /// Copies it to `path`, whole or not at all, mode 0644, with its signature beside it where it has one;
+    /// blocking. What is copied is hashed again.
     pub fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        if let Some(text) = self.signature() {
+            let path = signature::path(path);
+            durable::write(&path, text, 0o644).map_err(|source| Error::Spool { path, source })?;
+        }
         let fail = |source| Error::Spool { path: path.to_owned(), source };
         let name = path.file_name().ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
         let mut temporary = std::ffi::OsString::from(".");
@@ -177,6 +242,13 @@ fn open(path: &Path) -> io::Result<File> {
 /// Hashes the first `length` bytes of a file (or all, if it is shorter); returns how many there were.
 pub(super) fn hash(file: &File, length: u64) -> io::Result<(Sha256, u64)> {
     let mut hasher = Sha256::new();
+    let read = each_chunk(file, length, |chunk| hasher.update(chunk))?;
+    Ok((hasher, read))
+}
+
+/// Reads the first `length` bytes of a file (or all, if it is shorter) piece by piece, by position: its
+/// handle may be shared. Returns how many there were.
+pub(super) fn each_chunk(file: &File, length: u64, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
     while at < length {
@@ -184,12 +256,12 @@ pub(super) fn hash(file: &File, length: u64) -> io::Result<(Sha256, u64)> {
         match file.read_at(&mut buffer[..wanted], at) {
             Ok(0) => break,
             Ok(read) => {
-                hasher.update(&buffer[..read]);
+                take(&buffer[..read]);
                 at += read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok((hasher, at))
+    Ok(at)
 }

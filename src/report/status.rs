@@ -219,8 +219,8 @@ impl Status {
         }
         if let Some(error) = &self.error {
             lines.push(String::new());
-            lines.push(format!("error: {} [{}]", error.message, error.reason));
-            lines.push(format!("help: {}", error.help));
+            lines.push(words::one_line(&format!("error: {} [{}]", error.message, error.reason)));
+            lines.push(words::one_line(&format!("help: {}", error.help)));
         }
         lines.join("\n")
     }
@@ -231,7 +231,9 @@ impl Status {
             && step.state != "skipped"
         {
             let whole = self.took_ms.max(1);
-            let cell = |ms: u64| usize::try_from(ms.min(whole) * PICTURE as u64 / whole).unwrap_or(PICTURE);
+            // Wider than a journal's numbers, which may be anything.
+            let share = |ms: u64| u128::from(ms.min(whole)) * PICTURE as u128 / u128::from(whole);
+            let cell = |ms: u64| usize::try_from(share(ms)).unwrap_or(PICTURE);
             let from = cell(began).min(PICTURE - 1);
             let to = cell(began.saturating_add(step.took_ms)).clamp(from + 1, PICTURE);
             cells[from..to].fill('=');

@@ -94,11 +94,13 @@ pub async fn execute<W>(
     };
     // Dropped before it is recorded: a step that is on record as stopped has stopped.
     drop(running);
+    let mut told = Ok(());
     for name in running_names(&begun, &finished) {
         let took = begun.iter().find(|(step, _)| *step == name).map_or(Duration::ZERO, |(_, at)| at.elapsed());
-        hub.tell(ended(name, Ending::Stopped, "cut short".into(), took))?;
+        told = told.and(hub.tell(ended(name, Ending::Stopped, "cut short".into(), took)));
     }
-    result
+    // Why the run ends is better news than that its end cannot be recorded.
+    result.and_then(|outcome| told.map(|()| outcome).map_err(Failure::from))
 }
 
 fn running_names(begun: &[(&'static str, Instant)], finished: &[&'static str]) -> Vec<&'static str> {
@@ -148,12 +150,18 @@ fn ended(step: &str, ending: Ending, detail: String, took: Duration) -> Event {
 struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
+    /// Listened to and passed over: an operator's lost connection must not stop an installer midway.
+    _hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
     fn listen() -> Result<Signals, Error> {
         let listen = |kind| signal(kind).map_err(|source| Error::State { path: "the signal handler".into(), source });
-        Ok(Signals { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
+        Ok(Signals {
+            term: listen(SignalKind::terminate())?,
+            int: listen(SignalKind::interrupt())?,
+            _hangup: listen(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

@@ -69,6 +69,9 @@ impl Explain for Error {
             Error::State { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run it as root (sudo), or give --root a directory you own".into()
             }
+            Error::State { path, source } if source.kind() == io::ErrorKind::Other => {
+                format!("see `ls -ld {path}`: make it root's own (chown root, chmod 700), and look who changed it")
+            }
             Error::State { .. } | Error::Journal { .. } => {
                 "see to it that /var/lib/kasm-bootstrap is on a writable filesystem with free space, then run it again"
                     .into()

@@ -20,6 +20,8 @@ const READ_AT_MOST: u64 = 16 << 20;
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// The last write failed, perhaps in the middle of a line.
+    torn: bool,
 }
 
 impl Journal {
@@ -27,19 +29,24 @@ impl Journal {
     pub fn open(paths: &Paths) -> Result<Journal, Error> {
         let path = paths.journal();
         let fail = |source| Error::State { path: path.display().to_string(), source };
-        durable::directory(&paths.state_dir(), 0o700).map_err(fail)?;
+        durable::private_directory(&paths.state_dir()).map_err(fail)?;
         let file = open_whole(&path).map_err(fail)?;
-        Ok(Journal { path, file })
+        Ok(Journal { path, file, torn: false })
     }
 
     /// Appends one entry. One that must last is on the disk when this returns.
     pub fn append(&mut self, entry: &Entry) -> Result<(), Error> {
         let mut line = serde_json::to_vec(entry).expect("an entry holds nothing that JSON cannot");
         line.push(b'\n');
+        if self.torn {
+            // Else this entry would be lost with the torn one, once a full disk has room again.
+            line.insert(0, b'\n');
+        }
         let result = self.file.write_all(&line).and_then(|()| match entry.event.must_last() {
             true => self.file.sync_data(),
             false => Ok(()),
         });
+        self.torn = result.is_err();
         result.map_err(|source| Error::Journal { path: self.path.display().to_string(), source })
     }
 
@@ -55,7 +62,9 @@ fn open_whole(path: &Path) -> io::Result<File> {
         aside.push(".1");
         fs::rename(path, aside)?;
     }
-    let mut file = OpenOptions::new().append(true).create(true).read(true).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).read(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
     if let Some(directory) = path.parent() {
         durable::sync_directory(directory)?;
     }
@@ -99,12 +108,20 @@ pub struct Earlier {
     pub open: Vec<String>,
     /// True if the last run itself ended well.
     pub ended_well: bool,
+    /// The wall clock at their last entry, RFC 3339.
+    pub last_at: String,
 }
 
 /// What the runs of this verb and fingerprint have left, if there were any.
 pub fn earlier(entries: &[Entry], verb: &str, fingerprint: &str) -> Option<Earlier> {
     let mut runs: Vec<&str> = Vec::new();
-    let mut earlier = Earlier { run: String::new(), finished: Vec::new(), open: Vec::new(), ended_well: false };
+    let mut earlier = Earlier {
+        run: String::new(),
+        finished: Vec::new(),
+        open: Vec::new(),
+        ended_well: false,
+        last_at: String::new(),
+    };
     for entry in entries {
         if let Event::RunStarted { verb: its_verb, fingerprint: its, .. } = &entry.event
             && its_verb == verb
@@ -117,6 +134,7 @@ pub fn earlier(entries: &[Entry], verb: &str, fingerprint: &str) -> Option<Earli
         if !runs.contains(&entry.run.as_str()) {
             continue;
         }
+        earlier.last_at.clone_from(&entry.at);
         match &entry.event {
             Event::StepStarted { step } => {
                 earlier.finished.retain(|(finished, _)| finished != step);

@@ -1,8 +1,8 @@
 //! Tokens: what they must look like before anything is touched, and how they are kept out of sight.
 //!
-//! [`check`] answers one question: can this be right? Its rules in their order: the [`shape`] any token
-//! must have, then either a JSON Web Token ([`jwt`], [`key`], [`clock`]) or a random string ([`opaque`]).
-//! No message, `Debug` text or answer of this room holds a token. [`mask`] keeps them out of other
+//! [`check`] answers one question: can this be right? Its rules in their order: the `shape` any token
+//! must have, then either a JSON Web Token (`jwt`, `key`, `clock`) or a random string (`opaque`).
+//! No message, `Debug` text or answer of this room holds a token. `mask` keeps them out of other
 //! programs' output.
 
 mod clock;

@@ -1,5 +1,5 @@
 //! Docker's socket, imitated: as much of the Engine API as a health check asks for
-//! (docs.docker.com/reference/api/engine: `/_ping`, `/version`, `/info`, `/containers/json`,
+//! (docs.docker.com/reference/api/engine: `/_ping`, `/version`, `/info`, `/plugins`, `/containers/json`,
 //! `/containers/{id}/json`).
 //!
 //! The containers are those that the stand-in release has started, read anew at each question from
@@ -41,12 +41,25 @@ pub struct Script {
     pub then: Condition,
     /// Containers that turn out differently, by name.
     pub except: HashMap<String, Condition>,
+    /// What Docker calls its version.
+    pub version: String,
+    /// Where Docker says that it keeps its images.
+    pub root_dir: String,
+    /// Its plugins: name, and whether it is enabled.
+    pub plugins: Vec<(String, bool)>,
 }
 
 impl Default for Script {
     /// Healthy at the third look.
     fn default() -> Script {
-        Script { looks: 2, then: Condition::Healthy, except: HashMap::new() }
+        Script {
+            looks: 2,
+            then: Condition::Healthy,
+            except: HashMap::new(),
+            version: "27.5.1".into(),
+            root_dir: "/var/lib/docker".into(),
+            plugins: Vec::new(),
+        }
     }
 }
 
@@ -100,6 +113,7 @@ struct Container {
 
 fn handler(containers: PathBuf, script: Arc<Mutex<Script>>) -> Handler {
     let looks: Mutex<HashMap<String, u32>> = Mutex::default();
+    let told = script.clone();
     let look = move |only: Option<&str>| -> Vec<Container> {
         let script = script.lock().expect("no handler panics with the lock held");
         let mut looks = looks.lock().expect("no handler panics with the lock held");
@@ -118,6 +132,7 @@ fn handler(containers: PathBuf, script: Arc<Mutex<Script>>) -> Handler {
         }
         found
     };
+    let said = move || told.lock().expect("no handler panics with the lock held").clone();
     Arc::new(move |request, stream| {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let path = without_version(path);
@@ -129,14 +144,23 @@ fn handler(containers: PathBuf, script: Arc<Mutex<Script>>) -> Handler {
         match path {
             "/_ping" => respond(stream, "200 OK", &[("Api-Version", "1.47")], b"OK"),
             "/version" => {
-                answer("200 OK", &json!({ "Version": "27.5.1", "ApiVersion": "1.47", "MinAPIVersion": "1.24" }))
+                answer("200 OK", &json!({ "Version": said().version, "ApiVersion": "1.47", "MinAPIVersion": "1.24" }))
             }
             "/info" => {
+                let Script { version, root_dir, .. } = said();
                 let running = look(None).iter().filter(|container| container.runs()).count();
-                answer(
-                    "200 OK",
-                    &json!({ "ServerVersion": "27.5.1", "ContainersRunning": running, "Name": "stand-in" }),
-                )
+                let info = json!({
+                    "ServerVersion": version,
+                    "DockerRootDir": root_dir,
+                    "ContainersRunning": running,
+                    "Name": "stand-in",
+                });
+                answer("200 OK", &info)
+            }
+            "/plugins" => {
+                let plugins = said().plugins;
+                let list = plugins.iter().map(|(name, enabled)| json!({ "Name": name, "Enabled": enabled }));
+                answer("200 OK", &list.collect())
             }
             "/containers/json" => {
                 let all = query.split('&').any(|pair| matches!(pair, "all=1" | "all=true"));

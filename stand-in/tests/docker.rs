@@ -65,7 +65,7 @@ fn containers_can_turn_out_badly() {
     let ends =
         [Condition::Unhealthy, Condition::Exited(1), Condition::Restarting(137), Condition::Running, Condition::Gone];
     let except: HashMap<String, Condition> = names[1..].iter().map(|name| (*name).to_owned()).zip(ends).collect();
-    let script = Script { looks: 0, then: Condition::Healthy, except };
+    let script = Script { looks: 0, except, ..Script::default() };
     let docker = Docker::scripted(root.path(), script);
     let state = |name: &str| get(root.path(), &format!("/containers/{name}/json")).1["State"].clone();
     assert_eq!(state("sick")["Health"]["Status"], "unhealthy");

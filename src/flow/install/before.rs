@@ -4,6 +4,7 @@
 use super::{Install, systemctl};
 use crate::apt;
 use crate::deadline::Deadline;
+use crate::durable;
 use crate::error::{Exit, Failure};
 use crate::intent::AddressChoice;
 use crate::kasm::layout::Installed;
@@ -11,16 +12,22 @@ use crate::kasm::receipt::Receipt;
 use crate::kasm::run;
 use crate::kasm::session::{self, Leftover};
 use crate::machine::facts::Facts;
+use crate::paths::Paths;
 use crate::preflight;
+use crate::step::journal::Earlier;
 use crate::step::{Context, Finish};
 use crate::token;
+use std::fs;
 use std::time::Duration;
 
+/// So long can an installer outlive a killed run of ours.
+const DYING: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 /// How long the manager may take to tell the time, when a token looks expired.
 const ASK_TIME: Duration = Duration::from_secs(5);
 
 /// Checks whose question a later step asks again, and waits for the answer.
-const FOLLOWED: [&str; 5] = ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address"];
+const FOLLOWED: [&str; 7] =
+    ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address", "proxy", "release-mirror"];
 
 /// Puts back what a killed run has left: timers paused, apt's snippet, an installer still at work.
 pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
@@ -34,6 +41,7 @@ pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         Ok(false) => {}
         Err(error) => cx.observer.warn(&format!("{} cannot be removed: {error}", work.paths.apt_snippet().display())),
     }
+    sweep(&work.paths);
     if let Some(attempt) = super::installer::last_attempt(&work.paths) {
         let record = work.paths.attempt_dir(attempt).join("installer.pid");
         match session::end_leftover(&record, run::GRACE, cx.observer).await? {
@@ -56,8 +64,23 @@ pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     Ok(Finish::Done(put_back.join("; ")))
 }
 
+/// Removes files that a killed run was about to rename to their places.
+fn sweep(paths: &Paths) {
+    durable::sweep(&paths.state_dir(), None);
+    durable::sweep(&paths.cache_dir(), None);
+    if let Some(attempt) = super::installer::last_attempt(paths) {
+        durable::sweep(&paths.attempt_dir(attempt), None);
+    }
+    // Others write there too: only what was to become the fstab.
+    durable::sweep(&paths.at("/etc"), Some("fstab"));
+}
+
 /// Refuses a token that cannot be right.
-pub async fn tokens(work: &Install, _cx: Context<'_>) -> Result<Finish, Failure> {
+pub async fn tokens(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    // Here, because this is the first step that may connect to anybody.
+    if let Some(warning) = work.intent.network.warning() {
+        cx.observer.warn(warning);
+    }
     let (kind, intent) = (work.token_kind(), &work.intent);
     let mut context = token::Context { needed: intent.budget, ..token::Context::at(jiff::Timestamp::now()) };
     let mut result = token::check(kind, intent.token_format, &intent.manager.token, &context);
@@ -65,9 +88,8 @@ pub async fn tokens(work: &Install, _cx: Context<'_>) -> Result<Finish, Failure>
         && error.is_about_time()
     {
         // Is it the token or this machine's clock? The manager's clock tells.
-        let asked = work.manager.healthcheck(Deadline::after(ASK_TIME)).await;
-        if let Some(date) = asked.ok().and_then(|health| health.date) {
-            context.manager_time = jiff::Timestamp::try_from(date).ok();
+        if let Some(clocks) = work.manager.clocks(Deadline::after(ASK_TIME)).await {
+            context.manager_time = jiff::Timestamp::try_from(clocks.manager).ok();
             result = token::check(kind, intent.token_format, &intent.manager.token, &context);
         }
     }
@@ -77,6 +99,19 @@ pub async fn tokens(work: &Install, _cx: Context<'_>) -> Result<Finish, Failure>
         true => Finish::Done(words),
         false => Finish::Warned(format!("{words}, but {}", accepted.warnings.join("; "))),
     })
+}
+
+/// Did an earlier run begin to install and not come to the end of it? Not if what is there is younger
+/// than that run: then somebody has installed since, and it is not for us to replace.
+pub fn is_half_done(paths: &Paths, earlier: &Earlier) -> bool {
+    let changed = fs::symlink_metadata(paths.kasm_current()).and_then(|data| data.modified());
+    let changed = changed.ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
+    let last: Option<jiff::Timestamp> = earlier.last_at.parse().ok();
+    let since = match (changed, last) {
+        (Some(changed), Some(last)) => changed.duration_since(last) > DYING,
+        _ => false,
+    };
+    earlier.open.iter().any(|step| step == "install") && !since
 }
 
 /// Is the wanted version there already?
@@ -91,10 +126,17 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     if work.intent.force {
         return Ok(Finish::Done(format!("{name} is installed and will be replaced (--force)")));
     }
-    if work.half_done {
-        return Ok(Finish::Done(format!("{name} is there, but its installer was cut off: it is installed again")));
-    }
     let receipt = Receipt::read(&work.paths)?.filter(|receipt| receipt.version == installed.version);
+    // Written after the installer's good end and by its last attempt: then only the journal lacks the end,
+    // for a kill or a full disk, and a node that may be at work is not wiped for that.
+    let ended = receipt.as_ref().is_some_and(|receipt| {
+        receipt.digest == work.digest() && super::installer::last_attempt(&work.paths) == Some(receipt.attempt)
+    });
+    if work.half_done && !ended {
+        return Ok(Finish::Done(format!(
+            "{name} is there, but its installer did not come to a good end: it is installed again"
+        )));
+    }
     let same = match (&receipt, &work.intent.release.version) {
         (Some(receipt), _) if receipt.digest == work.digest() => true,
         (_, Some(wanted)) => installed.is_version(wanted),
@@ -108,7 +150,7 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             "to replace it and lose its configuration, use --force; to upgrade it, run the new release's upgrade.sh",
         ));
     }
-    if receipt.is_some_and(|receipt| !receipt.proved) {
+    if receipt.as_ref().is_some_and(|receipt| !receipt.proved) {
         work.installed.set(true);
         return Ok(Finish::Done(format!("{name} is installed, but was not proved to be healthy")));
     }
@@ -117,6 +159,10 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         // Which address it found is the receipt's business; asking again could find another.
         AddressChoice::Auto | AddressChoice::Interface(_) => None,
     };
+    // A run that was killed after the proof and before its end has left its tree.
+    if let Some(receipt) = &receipt {
+        super::installer::remove_unpacked(&work.paths, &receipt.digest, cx.observer);
+    }
     let differences = installed.differences(&work.paths, &work.intent, address)?;
     Ok(match differences.is_empty() {
         true => Finish::Complete(format!("{name} is already installed")),
@@ -138,8 +184,13 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
     let mut context = preflight::Context::new(work.paths.clone(), facts);
     context.manager = Some(work.intent.manager.address.clone());
     context.network = work.intent.network.clone();
+    context.sources = work.intent.release.sources.clone();
+    context.cached = work.is_fetched();
     context.role = Some(work.intent.role);
     context.address = Some(work.intent.address.clone());
+    context.proxy_port = work.intent.proxy_port;
+    context.installer = work.intent.installer.clone();
+    context.skip = work.intent.skip.clone();
     context.mode = preflight::Mode::Wait;
     let report = preflight::run(&preflight::checks(), &context).await;
     // What the steps `manager` and `address` will say themselves is not said twice.

@@ -4,6 +4,7 @@
 use super::{Install, systemctl};
 use crate::apt::{self, wait::Quiet};
 use crate::error::{Exit, Explain, Failure};
+use crate::intent::AddressChoice;
 use crate::machine::{address, swap};
 use crate::observe::Silent;
 use crate::release::{self, Tarball, Verified};
@@ -20,8 +21,9 @@ pub async fn fetch(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     }
     let tarball = get(work, cx).await?;
     let size = words::bytes(tarball.length());
+    let proof = if tarball.signature().is_some() { "signature and SHA-256 verified" } else { "SHA-256 verified" };
     *work.tarball.borrow_mut() = Some(tarball);
-    Ok(Finish::Done(format!("{size}, SHA-256 verified")))
+    Ok(Finish::Done(format!("{size}, {proof}")))
 }
 
 async fn get(work: &Install, cx: Context<'_>) -> Result<Verified<Tarball>, Failure> {
@@ -90,7 +92,10 @@ pub async fn swap(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
 /// Where this node is reached.
 pub async fn address(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let manager = &work.intent.manager.address;
-    let addresses = work.manager.resolve(cx.deadline).await?;
+    let addresses = match &work.intent.address {
+        AddressChoice::Auto => work.manager.first_hop(cx.deadline).await?,
+        AddressChoice::Interface(_) | AddressChoice::Given(_) => Vec::new(),
+    };
     let found = address::find(&work.intent.address, &addresses, manager.port_or_https())?;
     let story = found.story();
     let warning = found.warning.clone();

@@ -11,7 +11,9 @@ use crate::kasm::layout::Installed;
 use crate::kasm::receipt::{self, Receipt};
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
-use crate::paths::{ENV_ROOT, Paths};
+use crate::observe::Observer;
+use crate::paths::{ENV_ROOT, Paths, environment_for_children};
+use crate::release::Digest;
 use crate::step::{Context, Finish, engine};
 use std::ffi::OsString;
 use std::fs;
@@ -181,7 +183,7 @@ async fn stop(work: &Install, cx: Context<'_>) {
     }
     let mut command = tokio::process::Command::new(&script);
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    command.envs(environment(&work.paths)).kill_on_drop(true);
+    command.env_clear().envs(environment_for_children()).envs(environment(&work.paths)).kill_on_drop(true);
     match tokio::time::timeout(STOP_TIME, command.status()).await {
         Ok(Ok(status)) if status.success() => {}
         Ok(Ok(status)) => cx.observer.warn(&format!("/opt/kasm/bin/stop ended with {status}")),
@@ -199,11 +201,7 @@ pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
         receipt.write(&work.paths)?;
     }
     // The unpacked tree has done its work; the verified tarball stays in the cache.
-    if let Some(directory) = work.unpacked()
-        && let Err(error) = remove_tree(&directory)
-    {
-        cx.observer.warn(&format!("{} cannot be removed: {error}", directory.display()));
-    }
+    remove_unpacked(&work.paths, &work.digest(), cx.observer);
     Ok(Finish::Done(told(&proof)))
 }
 
@@ -216,9 +214,15 @@ fn told(proof: &Proof) -> String {
     }
 }
 
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Removes the unpacked tree of the release with this digest; a warning if that cannot be done.
+pub fn remove_unpacked(paths: &Paths, digest: &str, observer: &dyn Observer) {
+    // No digest, no directory: without one this would be the directory of all of them.
+    let Ok(digest) = digest.parse::<Digest>() else { return };
+    let directory = paths.unpacked_dir().join(digest.to_string());
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            observer.warn(&format!("{} cannot be removed: {error}", directory.display()));
+        }
+        _ => {}
     }
 }

@@ -191,9 +191,14 @@ impl Install {
             Source::File(path) => path.display().to_string(),
         });
         let sources: Vec<String> = sources.collect();
-        let verified = match &self.intent.release.digest {
-            Digest::Pinned(digest) => format!("verify SHA-256 {}…", &digest[..12.min(digest.len())]),
-            Digest::Sidecar => "verify it by the .sha256sum beside it".into(),
+        let release = &self.intent.release;
+        let verified = match (&release.digest, &release.minisign_key) {
+            (Digest::Pinned(digest), key) => {
+                let signed = if key.is_some() { " and its minisign signature" } else { "" };
+                format!("verify SHA-256 {}…{signed}", &digest[..12.min(digest.len())])
+            }
+            (Digest::Sidecar, Some(_)) => "verify its minisign signature".into(),
+            (Digest::Sidecar, None) => "verify it by the .sha256sum beside it".into(),
         };
         format!("fetch {} ({}) and {verified}", self.wanted(), sources.join(", then "))
     }
@@ -223,7 +228,7 @@ pub async fn run(paths: &Paths, intent: Intent, views: Vec<Box<dyn View>>) -> Re
     let mut work = Install::new(paths, intent)?;
     let plan = work.plan();
     let ready = Ready::take(paths, plan.verb, &plan.fingerprint)?;
-    work.half_done = ready.earlier().is_some_and(|earlier| earlier.open.iter().any(|step| step == "install"));
+    work.half_done = ready.earlier().is_some_and(|earlier| before::is_half_done(paths, earlier));
     ready.run(&plan, &work, budget, views, || put_back(paths)).await
 }
 

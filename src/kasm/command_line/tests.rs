@@ -12,6 +12,7 @@ fn intent(role: Role) -> Intent {
             version: Some("1.16.1".into()),
             sources: vec![Source::Url("http://mirror/".into())],
             digest: Digest::Pinned("0".repeat(64)),
+            minisign_key: None,
         },
         manager: ManagerIntent {
             address: HostPort { host: "kasm.example.com".into(), port: None },
@@ -28,6 +29,7 @@ fn intent(role: Role) -> Intent {
         network: Default::default(),
         budget: Duration::from_secs(570),
         installer: InstallerIntent::default(),
+        skip: Vec::new(),
         force: false,
     }
 }

@@ -89,6 +89,13 @@ pub enum Fault {
         /// Its name without `SIG`.
         signal: &'static str,
     },
+    /// Does whatever these lines of bash say; inside a function, so `local` works.
+    Bash {
+        /// Where.
+        at: Point,
+        /// The lines.
+        lines: String,
+    },
 }
 
 /// apt's words when `apt-get update` finds another one at work (apt 2.6.1).
@@ -122,7 +129,8 @@ impl Fault {
             | Fault::Ask { at, .. }
             | Fault::Flood { at, .. }
             | Fault::EchoToken { at }
-            | Fault::Signal { at, .. } => *at,
+            | Fault::Signal { at, .. }
+            | Fault::Bash { at, .. } => *at,
         }
     }
 
@@ -168,6 +176,7 @@ impl Fault {
                      printf %s \"${{token:0:8}}\" >&2\n  sleep 0.1\n  echo \"${{token:8}}\" >&2\n"
                 )
             }
+            Fault::Bash { lines, .. } => format!("  {}\n", lines.trim().replace('\n', "\n  ")),
             Fault::Signal { signal, .. } => format!("  kill -{signal} $$\n  sleep 5\n"),
         }
     }

@@ -1,0 +1,37 @@
+//! No answer and no file in JSON makes its reader panic, and what was read can be written and read again:
+//! the manager's health check, Docker's containers, the journal, the receipt.
+
+#![no_main]
+
+use kasm_bootstrap::kasm::receipt::Receipt;
+use kasm_bootstrap::kasm::{docker, manager};
+use kasm_bootstrap::report::{Status, lines};
+use kasm_bootstrap::step::journal;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some(came) = manager::came_instead(bytes) {
+        assert!(came.chars().count() < 120 && !came.contains(|c: char| c.is_control()));
+    }
+    for container in docker::parse(bytes).into_iter().flatten() {
+        assert!(!container.describe().is_empty());
+        container.is_up();
+    }
+    if let Ok(receipt) = Receipt::parse(bytes) {
+        assert_eq!(Receipt::parse(&serde_json::to_vec(&receipt).unwrap()).unwrap(), receipt);
+    }
+    let entries = journal::parse(bytes);
+    let mut text = Vec::new();
+    for entry in &entries {
+        lines::sentence(&entry.event);
+        serde_json::to_writer(&mut text, entry).unwrap();
+        text.push(b'\n');
+    }
+    assert_eq!(journal::parse(&text), entries);
+    journal::earlier(&entries, "install", "0011223344556677");
+    for at_work in [false, true] {
+        let status = Status::of(&entries, at_work);
+        status.text();
+        serde_json::to_value(&status).unwrap();
+    }
+});
