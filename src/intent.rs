@@ -179,6 +179,8 @@ pub struct Intent {
     pub budget: Duration,
     /// What is handed to the installer beside.
     pub installer: InstallerIntent,
+    /// Names of preflight checks to leave out.
+    pub skip: Vec<String>,
     /// Wipe what is there and install again.
     pub force: bool,
 }

@@ -126,6 +126,8 @@ paths! {
 
     /// Present while systemd is the init system (sd_booted(3)).
     systemd_booted = "/run/systemd/system";
+    /// There while systemd-timesyncd has the clock in time (systemd-timesyncd.service(8)).
+    timesync = "/run/systemd/timesync/synchronized";
     /// Processes.
     proc_dir = "/proc";
     /// os-release(5).

@@ -98,6 +98,7 @@ fn intent() -> Intent {
         network: Default::default(),
         budget: Duration::from_secs(570),
         installer: InstallerIntent::default(),
+        skip: Vec::new(),
         force: false,
     }
 }

@@ -76,7 +76,7 @@ fn a_healthy_manager_whose_issuer_is_named_is_verified() {
     let health = ask(manager.port(), options).unwrap();
     assert!(health.verified());
     assert_eq!(health.warning(), None);
-    assert_eq!(health.date, Some(httpdate::parse_http_date(date).unwrap()));
+    assert_eq!(health.clocks.unwrap().manager, httpdate::parse_http_date(date).unwrap());
     assert_eq!(manager.requests()[0].target, "/api/__healthcheck");
 }
 

@@ -1,12 +1,16 @@
 //! The checks of the machine itself: held ports, real processes, real file systems, Docker's socket
 //! imitated.
 
+mod common;
+
+use common::{Scene, run, spoken};
 use kasm_bootstrap::intent::Role;
 use kasm_bootstrap::machine::facts::Facts;
 use kasm_bootstrap::paths::Paths;
 use kasm_bootstrap::preflight::{self, Context, Mode, Verdict};
 use kasm_stand_in::docker::{Docker, Script};
 use kasm_stand_in::http::{Server, respond};
+use kasm_stand_in::release::Options;
 use nix::mount::{MntFlags, MsFlags};
 use std::fs;
 use std::net::TcpListener;
@@ -87,7 +91,11 @@ impl Idle {
         // A process is named after the path it was started by.
         let program = directory.join(name);
         symlink("/bin/sh", &program).unwrap();
-        Idle(Command::new(program).args(["-c", "kill -STOP $$"]).stdin(standard_input).spawn().unwrap())
+        let child = Command::new(program).args(["-c", "kill -STOP $$"]).stdin(standard_input).spawn().unwrap();
+        // It has its name only a moment after it was started.
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WUNTRACED)).unwrap();
+        Idle(child)
     }
 }
 
@@ -598,7 +606,10 @@ fn the_command_tells_a_machine_that_is_mean_as_text_and_as_json() {
     skip  manager-tls      no manager is given
     skip  manager-health   no manager is given
     skip  address          no manager is given
-    8 checks: 2 ok, 3 warned, 3 failed, 19 skipped
+    skip  proxy            no manager is given
+    skip  clock            there is nobody to compare it with
+    skip  release-mirror   no release is given
+    8 checks: 2 ok, 3 warned, 3 failed, 22 skipped
     ");
     let (code, json) = command(&scratch, &[args.as_slice(), &["--json"]].concat());
     assert_eq!(code, 12);
@@ -615,4 +626,25 @@ fn the_command_tells_a_machine_that_is_mean_as_text_and_as_json() {
       "took_ms": 0
     }
     "#);
+}
+
+#[test]
+fn an_unknown_check_cannot_be_left_out_whoever_asks() {
+    let scratch = Scratch::new();
+    assert_eq!(command(&scratch, &["--skip", "portz"]).0, 2);
+    scratch.write("/etc/kasm-bootstrap/config.toml", "[preflight]\nskip = [\"portz\"]\n");
+    assert_eq!(command(&scratch, &[]).0, 2);
+}
+
+#[test]
+fn an_install_is_refused_before_anything_is_fetched_and_goes_on_when_the_check_is_left_out() {
+    let scene = Scene::new(&Options::default());
+    fs::write(scene.root.join("usr/bin/docker"), "").unwrap();
+    scene.containers(Script { version: "29.1.0".into(), ..Script::default() });
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 12, "{err}");
+    assert!(err.contains("[preflight.compose]"), "{err}");
+    assert!(scene.mirror.requests().is_empty() && !scene.root.join("opt").exists());
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--skip", "compose"])));
+    assert_eq!(code, 0, "{err}");
 }

@@ -5,6 +5,7 @@ use super::{Global, answer::Answer, plan, views};
 use crate::error::Failure;
 use crate::flow;
 use crate::intent::Intent;
+use crate::preflight;
 
 /// Flags of `install`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,7 @@ pub fn intent(global: &Global, flags: &KasmFlags) -> Result<Intent, Failure> {
     let understood = loaded.merged.understand()?;
     views::warn(global, &loaded.warnings);
     views::warn(global, &understood.notes);
+    preflight::known(&understood.intent.skip)?;
     Ok(understood.intent)
 }
 

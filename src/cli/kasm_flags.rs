@@ -134,6 +134,9 @@ pub struct KasmFlags {
     /// Say what would be done, and do nothing
     #[arg(long, help_heading = RUN)]
     pub dry_run: bool,
+    /// Leave this preflight check out (repeatable)
+    #[arg(long, value_name = "CHECK", help_heading = RUN)]
+    skip: Vec<String>,
     /// Wipe the same version where it is there, and install it again
     #[arg(long, help_heading = RUN)]
     force: bool,
@@ -202,6 +205,7 @@ impl KasmFlags {
         set("network.tls_pin", text(&self.tls_pin));
         set("network.insecure", switch(self.insecure));
         set("deadline", text(&self.deadline));
+        set("preflight.skip", list(&self.skip));
         set("force", switch(self.force));
 
         for (given, flag) in [

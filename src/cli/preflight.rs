@@ -11,28 +11,26 @@ use crate::preflight;
 pub struct Args {
     #[command(flatten)]
     kasm: KasmFlags,
-    /// Leave this check out (repeatable)
-    #[arg(long, value_name = "CHECK")]
-    skip: Vec<String>,
 }
 
 /// Runs the command.
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
-    preflight::known(&args.skip)?;
     let loaded = args.kasm.load(global)?;
     views::warn(global, &loaded.warnings);
     let paths = global.paths();
     let facts = Facts::gather(&paths);
     let mut context = preflight::Context::new(paths, facts);
-    context.skip = args.skip;
     // Half a configuration is enough for the checks: what is not known is not asked.
     let known = loaded.merged.known()?;
+    preflight::known(&known.skip)?;
     context.role = known.role;
     context.manager = known.manager;
     context.address = Some(known.address);
     context.network = known.network;
+    context.sources = known.sources;
     context.proxy_port = known.proxy_port;
     context.installer = known.installer;
+    context.skip = known.skip;
     let report = preflight::run(&preflight::checks(), &context).await;
     let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
     let mut answer = Answer::new(report.text(), json);

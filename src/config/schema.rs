@@ -318,6 +318,14 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("--insecure"),
     setting(
+        "preflight.skip",
+        Texts,
+        "none",
+        "[\"wireguard\"]",
+        "Checks to leave out, by the names that `kasm-bootstrap preflight` shows",
+    )
+    .flag("--skip"),
+    setting(
         "installer.args",
         Texts,
         "none",

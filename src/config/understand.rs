@@ -57,10 +57,14 @@ pub struct Known {
     pub address: AddressChoice,
     /// TLS and proxies.
     pub network: net::Options,
+    /// Mirrors and files of the release, in the order they are tried.
+    pub sources: Vec<Source>,
     /// The port of this node's own proxy.
     pub proxy_port: Option<u16>,
     /// What is handed to the installer beside.
     pub installer: InstallerIntent,
+    /// Names of preflight checks to leave out.
+    pub skip: Vec<String>,
 }
 
 impl Merged {
@@ -74,8 +78,10 @@ impl Merged {
             manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
             address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
             network: reader.network(),
+            sources: reader.sources().1,
             proxy_port: reader.parsed("proxy_port", value::port),
             installer: reader.installer(),
+            skip: reader.list("preflight.skip", |name| Ok(name.to_owned())),
         };
         Error::of(reader.errors).map_or(Ok(known), Err)
     }
@@ -126,6 +132,7 @@ impl<'a> Reader<'a> {
             network: self.network(),
             budget: self.budget(),
             installer: self.installer(),
+            skip: self.list("preflight.skip", |name| Ok(name.to_owned())),
             force: self.parsed("force", value::boolean).unwrap_or(false),
             release: release?,
             manager: manager?,
@@ -206,7 +213,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn release(&mut self) -> Option<ReleaseIntent> {
+    /// Where the release comes from, as given or as Kasm keeps it, and its full version where that is known.
+    fn sources(&mut self) -> (Option<String>, Vec<Source>) {
         let named = self.parsed("release.version", |text| match catalog::split_version(text) {
             Some(_) => Ok(text.to_owned()),
             None => Err(Wrong {
@@ -217,17 +225,11 @@ impl<'a> Reader<'a> {
         let mut sources: Vec<Source> = Vec::new();
         sources.extend(self.text("release.file").map(|found| Source::File(PathBuf::from(found.text))));
         sources.extend(self.list("release.urls", value::url).into_iter().map(Source::Url));
-        let digest = self.parsed("release.sha256", value::digest);
-        let minisign_key = self.parsed("release.minisign_key", value::minisign_key);
-        let faulty = ["release.version", "release.urls", "release.sha256", "release.minisign_key"]
-            .iter()
-            .any(|key| self.errors.iter().any(|error| matches!(error, Error::Value { key: wrong, .. } | Error::Placeholder { key: wrong, .. } if wrong == key)));
         let told = sources.iter().find_map(|source| match source {
             Source::Url(url) => catalog::version_in_name(url).map(str::to_owned),
             Source::File(path) => path.to_str().and_then(catalog::version_in_name).map(str::to_owned),
         });
         let full = named.or(told);
-        let version = full.as_deref().and_then(catalog::split_version).map(|(version, _)| version.to_owned());
         if let (true, Some(full)) = (sources.is_empty(), &full) {
             let official = catalog::official(full);
             if !official.seen {
@@ -238,6 +240,17 @@ impl<'a> Reader<'a> {
             }
             sources.push(Source::Url(official.url));
         }
+        (full, sources)
+    }
+
+    fn release(&mut self) -> Option<ReleaseIntent> {
+        let (full, sources) = self.sources();
+        let digest = self.parsed("release.sha256", value::digest);
+        let minisign_key = self.parsed("release.minisign_key", value::minisign_key);
+        let faulty = ["release.version", "release.urls", "release.sha256", "release.minisign_key"]
+            .iter()
+            .any(|key| self.errors.iter().any(|error| matches!(error, Error::Value { key: wrong, .. } | Error::Placeholder { key: wrong, .. } if wrong == key)));
+        let version = full.as_deref().and_then(catalog::split_version).map(|(version, _)| version.to_owned());
         if faulty {
             return None;
         }

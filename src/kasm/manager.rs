@@ -1,15 +1,21 @@
 //! The manager over HTTP: does its name resolve, does it take connections, who does its certificate say
 //! it is, and does it call itself healthy.
 
+mod clock;
 mod error;
+mod fault;
+mod look;
 
 use crate::deadline::Deadline;
 use crate::intent::HostPort;
 use crate::net;
+use crate::net::proxy::{self, Proxy};
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
-pub use error::{Error, Fault};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+pub use clock::{Clocks, REMEDY as CLOCK_REMEDY};
+pub use error::Error;
+pub use fault::Fault;
+pub use look::{Look, Through};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -49,10 +55,8 @@ pub enum Trust {
 pub struct Health {
     /// From the question to the whole answer, connection included.
     pub latency: Duration,
-    /// The manager's clock, from its `Date` header.
-    pub date: Option<SystemTime>,
-    /// This machine's clock at the same moment.
-    pub received: SystemTime,
+    /// The manager's clock and this machine's, where the manager tells its time.
+    pub clocks: Option<Clocks>,
     /// Whether its certificate was believed.
     pub trust: Trust,
 }
@@ -83,18 +87,11 @@ pub struct Reached {
     pub latency: Duration,
 }
 
-/// Every stage on the way to the manager, each judged on its own; a stage is `None` where the one before
-/// it left nothing to ask.
-#[derive(Debug)]
-pub struct Look {
-    /// Its addresses.
-    pub addresses: Result<Vec<IpAddr>, Error>,
-    /// A TCP connection to one of them.
-    pub connection: Option<Result<Reached, Error>>,
-    /// Whether its certificate is believed; `None` where no TLS came about.
-    pub trust: Option<Trust>,
-    /// The health check.
-    pub health: Option<Result<Health, Error>>,
+/// What came of asking once.
+struct Answer {
+    trust: Option<Trust>,
+    clocks: Option<Clocks>,
+    health: Result<Health, Error>,
 }
 
 impl Manager {
@@ -108,55 +105,54 @@ impl Manager {
         HostPort { host: self.address.host.clone(), port: Some(self.address.port_or_https()) }.to_string()
     }
 
+    fn url(&self) -> String {
+        format!("https://{}/api/__healthcheck", self.name())
+    }
+
     /// Its addresses; never an empty list.
     pub async fn resolve(&self, deadline: Deadline) -> Result<Vec<IpAddr>, Error> {
-        let host = &self.address.host;
-        let looked_up = tokio::time::timeout_at(deadline.instant().into(), net::resolve(&self.paths, host)).await;
-        looked_up
-            .unwrap_or_else(|_| {
-                let asked = "the name servers in /etc/resolv.conf".into();
-                Err(net::ResolveError::NoAnswer { host: host.clone(), asked })
-            })
-            .map_err(|cause| Error::Dns { manager: self.name(), cause })
+        self.find(deadline).await.map(|found| found.addresses)
+    }
+
+    async fn find(&self, deadline: Deadline) -> Result<net::names::Found, Error> {
+        let names = net::names::Names::new(&self.paths);
+        let found = names.find(&self.address.host, deadline.remaining()).await;
+        found.map_err(|cause| Error::Dns { manager: self.name(), cause })
+    }
+
+    /// The addresses that packets on their way to the manager have first: the manager's own, or a proxy's
+    /// where the name is known to that proxy only.
+    pub async fn first_hop(&self, deadline: Deadline) -> Result<Vec<IpAddr>, Error> {
+        match (self.resolve(deadline).await, proxy::on_the_way_to(&self.url())) {
+            (Err(_), Some(proxy)) => {
+                proxy.resolve(&self.paths).await.map_err(|cause| Error::Tunnel { manager: self.name(), cause })
+            }
+            (found, _) => found,
+        }
     }
 
     /// Connects to all the addresses at once and tells which answered first.
     pub async fn connect(&self, addresses: &[IpAddr], deadline: Deadline) -> Result<Reached, Error> {
         let started = Instant::now();
-        let port = self.address.port_or_https();
-        let mut attempts: FuturesUnordered<_> = addresses
-            .iter()
-            .map(|&address| async move {
-                let address = SocketAddr::new(address, port);
-                let connection = tokio::net::TcpStream::connect(address);
-                match tokio::time::timeout_at(deadline.instant().into(), connection).await {
-                    Ok(Ok(_)) => Ok(Reached { address, latency: started.elapsed() }),
-                    Ok(Err(error)) => Err(error),
-                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
-                }
-            })
-            .collect();
-        let mut failures: Vec<io::Error> = Vec::new();
-        while let Some(attempt) = attempts.next().await {
-            match attempt {
-                Ok(reached) => return Ok(reached),
-                Err(error) => failures.push(error),
-            }
-        }
-        // With several addresses the one that came furthest says most: a refusal, then silence, then no way.
-        let rank = |error: &io::Error| match error.kind() {
-            io::ErrorKind::ConnectionRefused => 0,
-            io::ErrorKind::TimedOut => 1,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => 2,
-            _ => 3,
-        };
         let manager = self.name();
-        match failures.into_iter().map(|error| (rank(&error), error)).min_by_key(|(rank, _)| *rank) {
-            Some((0, _)) => Err(Error::Refused { manager }),
-            Some((2, source)) => Err(Error::NoRoute { manager, source }),
-            Some((3.., source)) => Err(Error::Connect { manager, source }),
-            _ => Err(Error::Timeout { manager, after: started.elapsed() }),
+        match net::dial::dial(addresses, self.address.port_or_https(), deadline).await {
+            Ok((_, address)) => Ok(Reached { address, latency: started.elapsed() }),
+            Err(source) => Err(match source.kind() {
+                io::ErrorKind::ConnectionRefused => Error::Refused { manager },
+                io::ErrorKind::TimedOut => Error::Timeout { manager, after: started.elapsed() },
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+                    Error::NoRoute { manager, source }
+                }
+                _ => Error::Connect { manager, source },
+            }),
         }
+    }
+
+    /// Has the proxy connect to the manager.
+    async fn tunnel(&self, proxy: &Proxy, deadline: Deadline) -> Result<(), Error> {
+        let (host, port) = (&self.address.host, self.address.port_or_https());
+        let connected = proxy.connect(&self.paths, host, port, deadline).await;
+        connected.map_err(|cause| Error::Tunnel { manager: self.name(), cause })
     }
 
     /// Asks `GET /api/__healthcheck` (docs/kasm-facts.md, 6) once, within the deadline and at most 10 s.
@@ -165,21 +161,14 @@ impl Manager {
     /// nor a pin, the question is asked again without verifying, and [`Health::trust`] says why: a fresh
     /// Kasm installation is self-signed, and nothing secret is in the question.
     pub async fn healthcheck(&self, deadline: Deadline) -> Result<Health, Error> {
-        self.ask(deadline).await.1
+        self.ask(deadline).await.health
     }
 
-    /// Looks at every stage: name, connection, TLS, health.
-    pub async fn look(&self, deadline: Deadline) -> Look {
-        // A part of the time for each stage, so that a late one still gets to speak.
-        let share = deadline.remaining().mul_f32(0.45);
-        let addresses = self.resolve(deadline.within(share)).await;
-        let Ok(found) = &addresses else { return Look { addresses, connection: None, trust: None, health: None } };
-        let connection = self.connect(found, deadline.within(share)).await;
-        if connection.is_err() {
-            return Look { addresses, connection: Some(connection), trust: None, health: None };
-        }
-        let (trust, health) = self.ask(deadline).await;
-        Look { addresses, connection: Some(connection), trust, health: Some(health) }
+    /// The manager's clock beside ours, if it tells its time. No certificate is verified for it: one that
+    /// looks out of its time is what the question is for, and nothing secret is in it.
+    pub async fn clocks(&self, deadline: Deadline) -> Option<Clocks> {
+        let unverified = net::Options { insecure: true, ..net::Options::default() };
+        clocks(&self.request(&unverified, deadline, deadline).await.ok()?)
     }
 
     /// Asks again and again until the manager is healthy, with growing pauses, each told to the observer.
@@ -211,36 +200,53 @@ impl Manager {
         }
     }
 
-    async fn ask(&self, deadline: Deadline) -> (Option<Trust>, Result<Health, Error>) {
+    async fn ask(&self, deadline: Deadline) -> Answer {
         let deadline = deadline.within(ANSWER_TIME);
         let started = Instant::now();
         // The rest of the time is for finding out what is missing, should no answer come.
         let answer_by = deadline.within(deadline.remaining().mul_f32(0.85));
         let named = !self.network.ca_certs.is_empty() || self.network.pin.is_some();
         let (trust, response) = match self.request(&self.network, answer_by, deadline).await {
-            Ok(response) if self.network.insecure && self.network.pin.is_none() => (Trust::NotAsked, Ok(response)),
+            Ok(response) if !self.network.verifies() => (Trust::NotAsked, Ok(response)),
             Ok(response) => (Trust::Verified, Ok(response)),
             Err(Error::Untrusted { fault, .. }) if !named && !self.network.insecure => {
                 let unverified = net::Options { insecure: true, ..net::Options::default() };
-                (Trust::Distrusted(fault.why), self.request(&unverified, answer_by, deadline).await)
+                let response = self.request(&unverified, answer_by, deadline).await;
+                (Trust::Distrusted(self.why(fault, response.as_ref().ok().and_then(clocks))), response)
             }
-            Err(error) => return (None, Err(error)),
+            Err(Error::Untrusted { manager, fault }) if fault.is_about_time() => {
+                let clocks = self.clocks(deadline).await;
+                let error = match &clocks {
+                    Some(clocks) => fault.by(clocks, &manager),
+                    None => Error::Untrusted { manager, fault },
+                };
+                return Answer { trust: None, clocks, health: Err(error) };
+            }
+            Err(error) => return Answer { trust: None, clocks: None, health: Err(error) },
         };
         let response = match response {
             Ok(response) => response,
-            Err(error) => return (Some(trust), Err(error)),
+            Err(error) => return Answer { trust: Some(trust), clocks: None, health: Err(error) },
         };
-        let date = response
-            .headers()
-            .get(reqwest::header::DATE)
-            .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-        let received = SystemTime::now();
+        let clocks = clocks(&response);
         let answer = match tokio::time::timeout_at(deadline.instant().into(), self.judge(response)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Silent { manager: self.name(), after: started.elapsed() }),
         };
-        let health = answer.map(|()| Health { latency: started.elapsed(), date, received, trust: trust.clone() });
-        (Some(trust), health)
+        let health = answer.map(|()| Health { latency: started.elapsed(), clocks, trust: trust.clone() });
+        Answer { trust: Some(trust), clocks, health }
+    }
+
+    /// Why a certificate is not believed, by both clocks where both are known.
+    fn why(&self, fault: Fault, clocks: Option<Clocks>) -> String {
+        let Some(clocks) = clocks else { return fault.why };
+        match fault.by(&clocks, &self.name()) {
+            Error::Clock { apart, looks, .. } => {
+                format!("{looks} by this machine's clock, which is wrong: it is {apart} the manager's")
+            }
+            Error::Untrusted { fault, .. } => fault.why,
+            other => other.to_string(),
+        }
     }
 
     async fn request(
@@ -251,24 +257,31 @@ impl Manager {
     ) -> Result<reqwest::Response, Error> {
         let started = Instant::now();
         // A client anew each time: it reads resolv.conf once, and on first boot that changes.
-        let client = net::client(&self.paths, network)?;
-        let request = client.get(format!("https://{}/api/__healthcheck", self.name())).send();
-        match tokio::time::timeout_at(answer_by.instant().into(), request).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if error.is_timeout() => Err(self.silence(started.elapsed(), deadline).await),
-            Ok(Err(error)) => Err(error::classify(&self.name(), error)),
-            Err(_) => Err(self.silence(started.elapsed(), deadline).await),
+        let client = net::client_of_one_host(&self.paths, network)?;
+        let request = client.get(self.url()).send();
+        let error = match tokio::time::timeout_at(answer_by.instant().into(), request).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) if !error.is_timeout() => error::classify(&self.name(), error),
+            Ok(Err(_)) | Err(_) => return Err(self.silence(started.elapsed(), deadline).await),
+        };
+        // What looks like the manager's fault may be the proxy's, which can say so itself.
+        match (error.is_about_the_way(), proxy::on_the_way_to(&self.url())) {
+            (true, Some(proxy)) => self.tunnel(&proxy, deadline).await.and(Err(error)),
+            _ => Err(error),
         }
     }
 
     /// No answer came in time: finds out in what is left whether the connection or the answer is missing.
     async fn silence(&self, after: Duration, deadline: Deadline) -> Error {
-        let reached = match self.resolve(deadline).await {
-            Ok(addresses) => self.connect(&addresses, deadline).await,
-            Err(error) => Err(error),
+        let reached = match proxy::on_the_way_to(&self.url()) {
+            Some(proxy) => self.tunnel(&proxy, deadline).await,
+            None => match self.resolve(deadline).await {
+                Ok(addresses) => self.connect(&addresses, deadline).await.map(drop),
+                Err(error) => Err(error),
+            },
         };
         match reached {
-            Ok(_) => Error::Silent { manager: self.name(), after },
+            Ok(()) => Error::Silent { manager: self.name(), after },
             Err(Error::Timeout { manager, .. }) => Error::Timeout { manager, after },
             Err(error) => error,
         }
@@ -298,6 +311,11 @@ impl Manager {
     }
 }
 
+fn clocks(response: &reqwest::Response) -> Option<Clocks> {
+    let date = response.headers().get(reqwest::header::DATE)?.to_str().ok()?;
+    Some(Clocks { manager: httpdate::parse_http_date(date).ok()?, ours: SystemTime::now() })
+}
+
 /// What came as the health check's body instead of the right one: `None` for a JSON object whose `ok` is
 /// `true`; else what it is, as a short noun phrase.
 pub fn came_instead(body: &[u8]) -> Option<String> {
@@ -314,7 +332,11 @@ pub fn came_instead(body: &[u8]) -> Option<String> {
         Err(_) => {
             let start: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
             let page = start.starts_with('<') && (start.contains("<html") || start.contains("<!doctype html"));
-            Some(if page { "a web page instead of JSON".into() } else { format!("{} instead of JSON", excerpt(text)) })
+            Some(if page {
+                "a web page instead of JSON (a captive portal or a login page?)".into()
+            } else {
+                format!("{} instead of JSON", excerpt(text))
+            })
         }
     }
 }
@@ -346,7 +368,10 @@ mod tests {
             ("true", Some("`true` instead of {\"ok\": true}")),
             ("", Some("nothing")),
             (" \n", Some("nothing")),
-            ("<!DOCTYPE html><html>true</html>", Some("a web page instead of JSON")),
+            (
+                "<!DOCTYPE html><html>true</html>",
+                Some("a web page instead of JSON (a captive portal or a login page?)"),
+            ),
             ("it is\ttrue", Some("`it is true` instead of JSON")),
         ];
         for (body, expected) in cases {

@@ -101,8 +101,12 @@ impl<'a> Output<'a> {
             return;
         }
         self.watch.look(line, self.mask);
-        let mut masked = (self.mask)(line);
-        // A line that came in one stride can be longer than a piece; masked, it can be cut anywhere.
+        self.pieces((self.mask)(line));
+    }
+
+    /// Passes on what can be longer than a piece: a line that came in one stride, or one that masking made
+    /// longer. Masked, it can be cut anywhere.
+    fn pieces(&mut self, mut masked: String) {
         while masked.len() > PIECE {
             let rest = masked.split_off(masked.floor_char_boundary(PIECE));
             self.pass_on(&masked);
@@ -125,7 +129,7 @@ impl<'a> Output<'a> {
             let (front, rest) = line.split_at(at);
             let masked = (self.mask)(front);
             if at > 0 && whole.strip_prefix(masked.as_str()).is_some_and(|tail| tail == (self.mask)(rest)) {
-                self.pass_on(&masked);
+                self.pieces(masked);
                 self.clean.line = rest.to_owned();
                 return;
             }

@@ -1,7 +1,7 @@
 //! What is really wrong with a connection, in one short clause that an operator can act on.
 
 use super::tls::PinMismatch;
-use super::{RedirectRefused, ResolveError};
+use super::{RedirectRefused, ResolveError, proxy};
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error as StdError;
 use std::io;
@@ -20,7 +20,15 @@ pub fn describe(error: &reqwest::Error) -> String {
             return describe_tls(tls);
         }
     }
-    if let Some(words) = io_causes(error).find_map(describe_io) {
+    let words = io_causes(error).find_map(describe_io);
+    // Where a proxy stands in between, it is the proxy that was not reached.
+    if error.is_connect()
+        && let Some(proxy) = error.url().and_then(|url| proxy::on_the_way_to(url.as_str()))
+    {
+        let words = chain(error).find_map(|cause| proxy::tunnel_words(&cause.to_string())).or(words);
+        return format!("the proxy {}: {}", proxy.name(), words.unwrap_or("it did not answer in time"));
+    }
+    if let Some(words) = words {
         return words.to_owned();
     }
     if error.is_timeout() {
@@ -45,7 +53,7 @@ pub(super) fn io_causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterato
     chain(error).filter_map(|cause| cause.downcast_ref())
 }
 
-fn describe_io(error: &io::Error) -> Option<&'static str> {
+pub(super) fn describe_io(error: &io::Error) -> Option<&'static str> {
     Some(match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::ConnectionReset => "the connection was reset",

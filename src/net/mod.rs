@@ -1,12 +1,16 @@
 //! The HTTP client of the house: one crypto provider, system roots and the operator's own, names that
 //! resolve without the C library, proxies from the environment.
 
+pub mod confidential;
 pub mod describe;
+pub mod dial;
 pub mod names;
 pub mod pin;
+pub mod proxy;
 pub mod retry;
 pub mod tls;
 
+pub use confidential::Confidential;
 pub use describe::{describe, redact};
 pub use names::{ResolveError, resolve};
 pub use pin::Pin;
@@ -34,6 +38,21 @@ pub struct Options {
     pub insecure: bool,
 }
 
+impl Options {
+    /// True if whoever answers has proved who it is.
+    pub fn verifies(&self) -> bool {
+        self.pin.is_some() || !self.insecure
+    }
+
+    /// What `--insecure` gives up, where it is in force.
+    pub fn warning(&self) -> Option<&'static str> {
+        (!self.verifies()).then_some(
+            "--insecure: no certificate is verified: anybody on the way can pose as the manager, and see and \
+             change what is downloaded; only a pinned SHA-256 protects the release",
+        )
+    }
+}
+
 /// What can go wrong before a byte is sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -49,6 +68,9 @@ pub enum Error {
     /// The client cannot be built.
     #[error("the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
+    /// A secret was to be sent to somebody who need not prove who it is.
+    #[error("a token is not sent over a connection that is not verified")]
+    Unverified,
 }
 
 impl Explain for Error {
@@ -56,6 +78,7 @@ impl Explain for Error {
         match self {
             Error::CaFile { .. } => "net.ca-file",
             Error::Client(_) => "net.client",
+            Error::Unverified => "net.unverified",
         }
     }
 
@@ -63,6 +86,7 @@ impl Explain for Error {
         match self {
             Error::CaFile { .. } => "give a readable PEM file with at least one certificate to --ca-cert".into(),
             Error::Client(_) => "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the environment".into(),
+            Error::Unverified => "use https, and --ca-cert or --tls-pin in place of --insecure".into(),
         }
     }
 
@@ -86,6 +110,12 @@ pub enum RedirectRefused {
         /// Where to, without credentials and query.
         to: String,
     },
+    /// To another host, where only one was meant to be asked.
+    #[error("it redirects to {to}, as a captive portal or a login page does")]
+    Elsewhere {
+        /// Where to, without credentials and query.
+        to: String,
+    },
     /// Too many.
     #[error("it redirects more than {MAX_REDIRECTS} times")]
     TooMany,
@@ -95,12 +125,29 @@ pub enum RedirectRefused {
 /// total timeout, a connect timeout of [`CONNECT_TIMEOUT`], and asks for no content encoding. Proxies
 /// are those of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 pub fn client(paths: &Paths, options: &Options) -> Result<reqwest::Client, Error> {
+    build(paths, options, Policy::custom(redirect))
+}
+
+/// The same for questions that are meant for one host: a redirect to another is refused.
+pub fn client_of_one_host(paths: &Paths, options: &Options) -> Result<reqwest::Client, Error> {
+    let policy = Policy::custom(|attempt| {
+        let first = attempt.previous().first().and_then(|url| url.host_str());
+        if first.is_some() && first != attempt.url().host_str() {
+            let to = redact(attempt.url().as_str());
+            return attempt.error(RedirectRefused::Elsewhere { to });
+        }
+        redirect(attempt)
+    });
+    build(paths, options, policy)
+}
+
+fn build(paths: &Paths, options: &Options, redirects: Policy) -> Result<reqwest::Client, Error> {
     let tls = tls::client_config(options)?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .dns_resolver(names::Names::new(paths))
         .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(Policy::custom(redirect))
+        .redirect(redirects)
         .user_agent(concat!("kasm-bootstrap/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(Error::Client)

@@ -79,6 +79,15 @@ impl ResolveError {
     }
 }
 
+/// A host's addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Never empty.
+    pub addresses: Vec<IpAddr>,
+    /// Who told them: `name server 127.0.0.53`, `/etc/hosts`; `None` where nobody had to be asked.
+    pub told_by: Option<String>,
+}
+
 /// Resolves one host, once. An address resolves to itself.
 pub async fn resolve(paths: &Paths, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
     Names::new(paths).lookup(host).await
@@ -113,9 +122,15 @@ impl Names {
 
     /// The addresses of a host, never an empty list.
     pub async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        self.find(host, LOOKUP_TIMEOUT).await.map(|found| found.addresses)
+    }
+
+    /// The addresses of a host, and who told them, within this time and at most 8 s.
+    pub async fn find(&self, host: &str, longest: Duration) -> Result<Found, ResolveError> {
+        let own = |addresses| Ok(Found { addresses, told_by: None });
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         if let Ok(address) = bare.parse() {
-            return Ok(vec![address]);
+            return own(vec![address]);
         }
         if !is_name(host) {
             return Err(ResolveError::NotAName { host: host.chars().take(300).collect() });
@@ -123,23 +138,23 @@ impl Names {
         let plain = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         // RFC 6761, 6.3: never asked of the network.
         if plain == "localhost" || plain.ends_with(".localhost") {
-            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+            return own(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
         let known = read(&self.own_or_machine(Paths::hosts)).map(|text| in_hosts(&text, &plain)).unwrap_or_default();
         if !known.is_empty() {
-            return Ok(known);
+            return Ok(Found { addresses: known, told_by: Some("/etc/hosts".into()) });
         }
-        self.ask(host).await
+        self.ask(host, longest.min(LOOKUP_TIMEOUT)).await
     }
 
-    async fn ask(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    async fn ask(&self, host: &str, longest: Duration) -> Result<Found, ResolveError> {
         let Current { resolver, asked, .. } = self.current(host)?;
         let host = host.to_owned();
-        let error = match tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup_ip(host.as_str())).await {
+        let error = match tokio::time::timeout(longest, resolver.lookup_ip(host.as_str())).await {
             Ok(Ok(found)) => {
                 let addresses: Vec<IpAddr> = found.iter().collect();
                 if !addresses.is_empty() {
-                    return Ok(addresses);
+                    return Ok(Found { addresses, told_by: Some(asked) });
                 }
                 ResolveError::NoAddress { host, asked }
             }
@@ -161,8 +176,9 @@ impl Names {
             return Ok(current.clone());
         }
         let fail = |why: String| ResolveError::Failed { host: host.to_owned(), asked: "resolv.conf".into(), why };
-        let text = read(&path).unwrap_or_default();
-        let (config, options, asked) = configuration(&text, self.0.port).map_err(|error| fail(error.to_string()))?;
+        let text = read(&path);
+        let (config, options, asked) =
+            configuration(text.as_deref(), self.0.port).map_err(|error| fail(error.to_string()))?;
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
         let resolver = builder.build().map_err(|error| fail(error.to_string()))?;
@@ -171,7 +187,8 @@ impl Names {
 
     fn own_or_machine(&self, file: fn(&Paths) -> PathBuf) -> PathBuf {
         let own = file(&self.0.paths);
-        if own.exists() { own } else { file(&Paths::default()) }
+        // A link that leads nowhere yet is our own all the same: so does systemd-resolved's before it is up.
+        if own.symlink_metadata().is_ok() { own } else { file(&Paths::default()) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Current>> {
@@ -223,18 +240,20 @@ fn in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
-/// What resolv.conf(5) says, and how to name the servers in an error. Without any server the one on this
-/// machine is meant, as the C library has it.
-fn configuration(text: &str, port: u16) -> Result<(ResolverConfig, ResolverOpts, String), NetError> {
+/// What resolv.conf(5) says (`None`: it is not there), and how to name the servers in an error. Without any
+/// server the one on this machine is meant, as the C library has it.
+fn configuration(file: Option<&str>, port: u16) -> Result<(ResolverConfig, ResolverOpts, String), NetError> {
+    let text = file.unwrap_or_default();
     let has_server = text.lines().any(|line| line.split_whitespace().next() == Some("nameserver"));
     let with_server = if has_server { text.to_owned() } else { format!("{text}\nnameserver 127.0.0.1\n") };
     let (config, mut options) = hickory_resolver::system_conf::parse_resolv_conf(with_server)?;
     let (domain, search, mut servers) = config.into_parts();
     let servers_shown = servers.iter().map(|server| server.ip.to_string()).collect::<Vec<_>>().join(", ");
     servers.iter_mut().for_each(|server| at_port(server, port));
-    let asked = match has_server {
-        true => format!("name server {servers_shown}"),
-        false => format!("name server {servers_shown} (resolv.conf names none)"),
+    let asked = match (has_server, file) {
+        (true, _) => format!("name server {servers_shown}"),
+        (false, Some(_)) => format!("name server {servers_shown} (resolv.conf names none)"),
+        (false, None) => format!("name server {servers_shown} (there is no /etc/resolv.conf)"),
     };
     options.timeout = options.timeout.min(SERVER_TIMEOUT);
     options.attempts = options.attempts.clamp(1, 3);

@@ -1,10 +1,10 @@
 //! What is worth another try, and when.
 
 use super::describe::{chain, io_causes};
-use super::{RedirectRefused, ResolveError};
+use super::{RedirectRefused, ResolveError, proxy};
 use crate::deadline::Deadline;
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::CertificateError;
 use std::time::{Duration, SystemTime};
@@ -33,6 +33,9 @@ pub fn of_error(error: &reqwest::Error) -> Retry {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return of_tls(tls);
         }
+    }
+    if chain(error).any(|cause| cause.to_string() == proxy::AUTH_WORDS) {
+        return Retry::No; // its answer will be the same
     }
     if io_causes(error).any(|io| io.kind() == std::io::ErrorKind::PermissionDenied) {
         return Retry::No; // a local firewall says so
@@ -70,13 +73,16 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Retry {
     }
 }
 
-/// `Retry-After` in both its forms (RFC 9110, 10.2.3). A moment that has passed is no wait.
+/// `Retry-After` in both its forms (RFC 9110, 10.2.3). A moment is measured by the server's own clock where
+/// its `Date` tells it, because ours may be wrong. A moment that has passed is no wait.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u32>() {
         return Some(Duration::from_secs(seconds.into()));
     }
     let moment = httpdate::parse_http_date(text).ok()?;
+    let theirs = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let now = theirs.unwrap_or(now);
     Some(moment.duration_since(now).unwrap_or_default())
 }
 
@@ -149,6 +155,17 @@ mod tests {
         assert_eq!(read("Wed, 21 Oct 2015 07:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(read("soon"), None);
         assert_eq!(read("-1"), None);
+    }
+
+    #[test]
+    fn a_moment_to_come_back_at_is_measured_by_the_clock_of_who_named_it() {
+        let mut headers = HeaderMap::new();
+        headers.insert(DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().unwrap());
+        headers.insert(RETRY_AFTER, "Wed, 21 Oct 2015 07:28:30 GMT".parse().unwrap());
+        for ours in ["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 21 Oct 2050 07:28:00 GMT"] {
+            let now = httpdate::parse_http_date(ours).unwrap();
+            assert_eq!(retry_after(&headers, now), Some(Duration::from_secs(30)), "{ours}");
+        }
     }
 
     #[test]

@@ -9,24 +9,32 @@ use crate::machine::address;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::time::Duration;
 
-const NO_MANAGER: &str = "no manager is given";
+pub(super) const NO_MANAGER: &str = "no manager is given";
 
 pub(super) fn name(context: &Context) -> BoxFuture<'_, Verdict> {
     stage(context, |look, host| match &look.addresses {
-        Err(error) => Err(error),
+        Err(error) => match &look.through {
+            None => Err(error),
+            Some(through) => Ok(Verdict::Skipped(format!(
+                "{host} does not resolve here, but the way leads through proxy {}, which resolves it itself",
+                through.proxy
+            ))),
+        },
         Ok(_) if host.parse::<std::net::IpAddr>().is_ok() => Ok(Verdict::Pass(format!("{host} is an address already"))),
         Ok(addresses) => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            Ok(Verdict::Pass(format!("{host} is {}", addresses.join(", "))))
+            let told_by = look.told_by.as_ref().map(|who| format!(", says {who}")).unwrap_or_default();
+            Ok(Verdict::Pass(format!("{host} is {}{told_by}", addresses.join(", "))))
         }
     })
 }
 
 pub(super) fn tcp(context: &Context) -> BoxFuture<'_, Verdict> {
-    stage(context, |look, _| match &look.connection {
-        None => Ok(Verdict::Skipped("the manager's name does not resolve".into())),
-        Some(Err(error)) => Err(error),
-        Some(Ok(reached)) => {
+    stage(context, |look, _| match (&look.connection, &look.through) {
+        (_, Some(through)) => Ok(Verdict::Skipped(format!("the way leads through proxy {}: see proxy", through.proxy))),
+        (None, None) => Ok(Verdict::Skipped("the manager's name does not resolve".into())),
+        (Some(Err(error)), None) => Err(error),
+        (Some(Ok(reached)), None) => {
             Ok(Verdict::Pass(format!("{} answers in {}", reached.address, milliseconds(reached.latency))))
         }
     })
@@ -64,9 +72,12 @@ pub(super) fn address(context: &Context) -> BoxFuture<'_, Verdict> {
     async move {
         let Some(choice) = &context.address else { return Verdict::Skipped("no address is asked for".into()) };
         let (remote, port) = match (choice, &context.manager) {
-            (AddressChoice::Auto, Some(manager)) => match &context.look(manager).await.addresses {
-                Ok(addresses) => (addresses.as_slice(), manager.port_or_https()),
-                Err(_) => return Verdict::Skipped("it depends on the manager's name, which does not resolve".into()),
+            (AddressChoice::Auto, Some(manager)) => match context.look(manager).await {
+                Look { addresses: Ok(addresses), .. } => (addresses.as_slice(), manager.port_or_https()),
+                Look { through: Some(through), .. } if !through.addresses.is_empty() => {
+                    (through.addresses.as_slice(), manager.port_or_https())
+                }
+                _ => return Verdict::Skipped("it depends on the manager's name, which does not resolve".into()),
             },
             (AddressChoice::Auto, None) => return Verdict::Skipped(NO_MANAGER.into()),
             _ => (Default::default(), 0),
@@ -102,12 +113,19 @@ fn stage<'a>(
     .boxed()
 }
 
-fn not_yet(error: &impl Explain) -> Verdict {
+pub(super) fn not_yet(error: &impl Explain) -> Verdict {
     Verdict::Warn { detail: format!("not yet: {} (will be waited for)", with_causes(error)), remedy: error.help() }
 }
 
 fn is_tls(error: &Error) -> bool {
-    matches!(error, Error::Untrusted { .. } | Error::NotTls { .. } | Error::Handshake { .. } | Error::Client(_))
+    matches!(
+        error,
+        Error::Untrusted { .. }
+            | Error::Clock { .. }
+            | Error::NotTls { .. }
+            | Error::Handshake { .. }
+            | Error::Client(_)
+    )
 }
 
 fn milliseconds(span: Duration) -> String {

@@ -3,6 +3,7 @@
 //! A [`Check`] is a name and a function. All of them run, those that wait at the same time, before the
 //! first failure ends the run: an operator hears of everything that is wrong at once.
 
+mod clock;
 mod disk;
 mod docker;
 mod hardware;
@@ -12,12 +13,13 @@ mod leftovers;
 mod manager;
 mod ports;
 mod report;
+mod way;
 
 pub use report::{CheckResult, Report, Verdict};
 
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
-use crate::intent::{AddressChoice, HostPort, InstallerIntent, Role};
+use crate::intent::{AddressChoice, HostPort, InstallerIntent, Role, Source};
 use crate::kasm::manager::{Look, Manager};
 use crate::machine::facts::Facts;
 use crate::net;
@@ -73,6 +75,10 @@ pub struct Context {
     pub installer: InstallerIntent,
     /// The size of the release's tarball, bytes, where it is known.
     pub release_bytes: Option<u64>,
+    /// Mirrors and files of the release; without one their check is skipped.
+    pub sources: Vec<Source>,
+    /// The release is on this machine already, so that no mirror matters.
+    pub cached: bool,
     /// What becomes of a manager that does not answer yet.
     pub mode: Mode,
     /// Names of checks to leave out.
@@ -94,6 +100,8 @@ impl Context {
             proxy_port: None,
             installer: InstallerIntent::default(),
             release_bytes: None,
+            sources: Vec::new(),
+            cached: false,
             mode: Mode::default(),
             skip: Vec::new(),
             look: OnceCell::new(),
@@ -152,6 +160,9 @@ pub fn checks() -> Vec<Check> {
         Check { name: "manager-tls", about: "the manager's certificate is believed", run: manager::tls },
         Check { name: "manager-health", about: "the manager calls itself healthy", run: manager::health },
         Check { name: "address", about: "this node's own address", run: manager::address },
+        Check { name: "proxy", about: "the proxy leads to the manager", run: way::proxy },
+        Check { name: "clock", about: "this machine's clock is right", run: clock::clock },
+        Check { name: "release-mirror", about: "the release can be downloaded", run: way::mirror },
     ]
 }
 

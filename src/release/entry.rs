@@ -63,10 +63,10 @@ pub(super) fn walk<R: Read>(
             return Err(Refusal::archive("archive.too-many", format!("it has more than {} entries", limits.entries)));
         }
         let kind = raw.header().entry_type();
-        if extensions.take_in(kind, &mut raw)? {
+        let size = size(raw.header())?;
+        if extensions.take_in(kind, &mut raw, size)? {
             continue;
         }
-        let size = raw.header().entry_size().map_err(broken)?;
         let name = extensions.name(&raw)?;
         let link = extensions.link(&raw)?;
         let mode = raw.header().mode().unwrap_or(0);
@@ -155,14 +155,17 @@ impl Extensions {
     }
 
     /// True if the entry was such a header.
-    fn take_in(&mut self, kind: EntryType, raw: &mut tar::Entry<'_, impl Read>) -> Result<bool, Error> {
+    fn take_in(&mut self, kind: EntryType, raw: &mut tar::Entry<'_, impl Read>, size: u64) -> Result<bool, Error> {
         let twice = match kind {
-            EntryType::GNULongName => self.name.replace(text(read(raw)?)).is_some(),
-            EntryType::GNULongLink => self.link.replace(text(read(raw)?)).is_some(),
-            EntryType::XHeader => self.pax.replace(pax(&read(raw)?)?).is_some(),
+            EntryType::GNULongName => self.name.replace(text(read(raw, size)?)).is_some(),
+            EntryType::GNULongLink => self.link.replace(text(read(raw, size)?)).is_some(),
+            EntryType::XHeader => self.pax.replace(pax(&read(raw, size)?)?).is_some(),
             EntryType::XGlobalHeader => {
-                // What would change every later entry is not let in; comments are.
-                pax(&read(raw)?)?;
+                // Comments are let in. What would change every later entry for some readers is not.
+                let records = pax(&read(raw, size)?)?;
+                if [b"path".as_slice(), b"linkpath", b"size"].iter().any(|key| records.contains_key(*key)) {
+                    return Err(Refusal::archive("archive.broken", "it has one name or size for all its entries"));
+                }
                 false
             }
             _ => return Ok(false),
@@ -205,8 +208,17 @@ fn one_of(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>, header: Option<Vec<u8>>) -
     Ok(gnu.or(pax).or(header))
 }
 
-fn read(raw: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>, Error> {
-    let size = raw.header().entry_size().map_err(broken)?;
+/// The size in a header. Of GNU's binary numbers the tar crate reads the last eight of twelve bytes, and
+/// would see a small size where other readers see a huge or a negative one.
+fn size(header: &tar::Header) -> Result<u64, Error> {
+    let field = &header.as_old().size;
+    if field[0] & 0x80 != 0 && (field[0] != 0x80 || field[1..4] != [0; 3]) {
+        return Err(Refusal::archive("archive.broken", "it has an entry whose size is beyond all measure"));
+    }
+    header.entry_size().map_err(broken)
+}
+
+fn read(raw: &mut tar::Entry<'_, impl Read>, size: u64) -> Result<Vec<u8>, Error> {
     if size > MAX_EXTENSION {
         return Err(Refusal::archive("archive.long-name", format!("it has a header of {size} bytes")));
     }

@@ -1,6 +1,7 @@
 //! Ways into this room's inside for the fuzz targets. Not part of the interface: nothing else calls them.
 
 use super::entry::{Kind, walk};
+use super::signature::{Key, Seal};
 use super::tree::Tree;
 use super::unpack::{Bounded, write_entries};
 use super::{Error, Limits, Unpacked};
@@ -30,4 +31,9 @@ pub fn entries(tar: &[u8], limits: &Limits) -> (Vec<Admitted>, Result<(), Error>
 pub fn write(tar: &[u8], directory: OwnedFd, limits: &Limits) -> Result<Unpacked, Error> {
     let reader = Bounded::new(tar, limits.bytes);
     write_entries(reader, &mut Tree::new(directory), Path::new("."), limits, |_| Ok(()))
+}
+
+/// True if the text is a usable signature of this key, be it of whatever.
+pub fn is_of_key(key: &Key, signature: &[u8]) -> bool {
+    Seal::new(key, signature.to_vec()).is_ok()
 }

@@ -35,6 +35,8 @@ pub enum Fault {
     HtmlInDisguise,
     /// The header promises so many bytes more than there are.
     Longer(u64),
+    /// The header promises so many bytes fewer than are sent.
+    Shorter(u64),
     /// From now on it serves another version: other bytes, another ETag.
     Changed(Vec<u8>),
     /// Ranges are not honoured: 200 and all of it.
@@ -174,7 +176,9 @@ fn answer(shared: &Shared, request: &Request, stream: &mut dyn Stream) -> io::Re
     let path = request.target.split('?').next().unwrap_or_default();
     let (file, fault, validators) = {
         let mut state = shared.lock();
-        let fault = state.script.pop_front().or_else(|| state.always.clone()).unwrap_or(Fault::None);
+        // Whoever only asks whether the file is there does not use up a fault of the script.
+        let scripted = if is_probe(request) { None } else { state.script.pop_front() };
+        let fault = scripted.or_else(|| state.always.clone()).unwrap_or(Fault::None);
         if let Fault::Changed(bytes) = &fault {
             state.files.insert(path.to_owned(), bytes.clone());
         }
@@ -216,17 +220,21 @@ fn answer(shared: &Shared, request: &Request, stream: &mut dyn Stream) -> io::Re
         let range = format!("bytes */{total}");
         return http::respond(stream, "416 Range Not Satisfiable", &[("Content-Range", &range)], b"");
     }
-    let body = &bytes[usize::try_from(start.unwrap_or(0)).unwrap_or(0)..];
+    let mut body = &bytes[usize::try_from(start.unwrap_or(0)).unwrap_or(0)..];
+    if start.is_some() && is_probe(request) {
+        body = &body[..1];
+    }
     let mut headers = vec![("Content-Type", "application/gzip".to_owned()), ("Accept-Ranges", "bytes".to_owned())];
     if validators {
         headers.push(("ETag", etag));
     }
     if let Some(start) = start {
-        headers.push(("Content-Range", format!("bytes {start}-{}/{total}", total - 1)));
+        headers.push(("Content-Range", format!("bytes {start}-{}/{total}", start + body.len() as u64 - 1)));
     }
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let length = match &fault {
         Fault::Longer(more) => Some(body.len() as u64 + more),
+        Fault::Shorter(less) => Some((body.len() as u64).saturating_sub(*less)),
         Fault::NoLength => None,
         _ => Some(body.len() as u64),
     };
@@ -280,5 +288,15 @@ fn etag(bytes: &[u8]) -> String {
 }
 
 fn range_start(range: &str) -> Option<u64> {
+    if range == PROBE {
+        return Some(0);
+    }
     range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+}
+
+/// The range of a question for no more than the first byte.
+const PROBE: &str = "bytes=0-0";
+
+fn is_probe(request: &Request) -> bool {
+    request.header("range") == Some(PROBE)
 }

@@ -40,13 +40,21 @@ pub fn kasm_like(host: &str) -> Identity {
 
 /// A certificate for these names, issued by an authority that nobody knows yet.
 pub fn issued(names: &[&str]) -> Identity {
+    issued_between(names, 1975, 4096)
+}
+
+/// The same, valid from the beginning of one year to the beginning of another.
+pub fn issued_between(names: &[&str], from: i32, until: i32) -> Identity {
     let mut authority = CertificateParams::new(Vec::new()).expect("no names are valid names");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.distinguished_name.push(rcgen::DnType::CommonName, "stand-in authority");
     let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key can be made"))
         .expect("an authority can sign itself");
     let key = KeyPair::generate().expect("a key can be made");
-    let certificate = params(names).signed_by(&key, &issuer).expect("a certificate can be signed");
+    let mut params = params(names);
+    params.not_before = rcgen::date_time_ymd(from, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate can be signed");
     identity(certificate.der().to_vec(), &key, issuer.pem())
 }
 

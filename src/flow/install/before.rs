@@ -26,7 +26,8 @@ const DYING: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 const ASK_TIME: Duration = Duration::from_secs(5);
 
 /// Checks whose question a later step asks again, and waits for the answer.
-const FOLLOWED: [&str; 5] = ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address"];
+const FOLLOWED: [&str; 7] =
+    ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address", "proxy", "release-mirror"];
 
 /// Puts back what a killed run has left: timers paused, apt's snippet, an installer still at work.
 pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
@@ -75,7 +76,11 @@ fn sweep(paths: &Paths) {
 }
 
 /// Refuses a token that cannot be right.
-pub async fn tokens(work: &Install, _cx: Context<'_>) -> Result<Finish, Failure> {
+pub async fn tokens(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    // Here, because this is the first step that may connect to anybody.
+    if let Some(warning) = work.intent.network.warning() {
+        cx.observer.warn(warning);
+    }
     let (kind, intent) = (work.token_kind(), &work.intent);
     let mut context = token::Context { needed: intent.budget, ..token::Context::at(jiff::Timestamp::now()) };
     let mut result = token::check(kind, intent.token_format, &intent.manager.token, &context);
@@ -83,9 +88,8 @@ pub async fn tokens(work: &Install, _cx: Context<'_>) -> Result<Finish, Failure>
         && error.is_about_time()
     {
         // Is it the token or this machine's clock? The manager's clock tells.
-        let asked = work.manager.healthcheck(Deadline::after(ASK_TIME)).await;
-        if let Some(date) = asked.ok().and_then(|health| health.date) {
-            context.manager_time = jiff::Timestamp::try_from(date).ok();
+        if let Some(clocks) = work.manager.clocks(Deadline::after(ASK_TIME)).await {
+            context.manager_time = jiff::Timestamp::try_from(clocks.manager).ok();
             result = token::check(kind, intent.token_format, &intent.manager.token, &context);
         }
     }
@@ -180,10 +184,13 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
     let mut context = preflight::Context::new(work.paths.clone(), facts);
     context.manager = Some(work.intent.manager.address.clone());
     context.network = work.intent.network.clone();
+    context.sources = work.intent.release.sources.clone();
+    context.cached = work.is_fetched();
     context.role = Some(work.intent.role);
     context.address = Some(work.intent.address.clone());
     context.proxy_port = work.intent.proxy_port;
     context.installer = work.intent.installer.clone();
+    context.skip = work.intent.skip.clone();
     context.mode = preflight::Mode::Wait;
     let report = preflight::run(&preflight::checks(), &context).await;
     // What the steps `manager` and `address` will say themselves is not said twice.

@@ -4,6 +4,7 @@
 use super::{Install, systemctl};
 use crate::apt::{self, wait::Quiet};
 use crate::error::{Exit, Explain, Failure};
+use crate::intent::AddressChoice;
 use crate::machine::{address, swap};
 use crate::observe::Silent;
 use crate::release::{self, Tarball, Verified};
@@ -91,7 +92,10 @@ pub async fn swap(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
 /// Where this node is reached.
 pub async fn address(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let manager = &work.intent.manager.address;
-    let addresses = work.manager.resolve(cx.deadline).await?;
+    let addresses = match &work.intent.address {
+        AddressChoice::Auto => work.manager.first_hop(cx.deadline).await?,
+        AddressChoice::Interface(_) | AddressChoice::Given(_) => Vec::new(),
+    };
     let found = address::find(&work.intent.address, &addresses, manager.port_or_https())?;
     let story = found.story();
     let warning = found.warning.clone();

@@ -29,6 +29,7 @@ fn intent(role: Role) -> Intent {
         network: Default::default(),
         budget: Duration::from_secs(570),
         installer: InstallerIntent::default(),
+        skip: Vec::new(),
         force: false,
     }
 }

@@ -1,8 +1,9 @@
 //! What can be wrong between this machine and its manager, and what to do about each.
 
+use super::fault::Fault;
 use crate::error::{Exit, Explain};
+use crate::net;
 use crate::net::describe::chain;
-use crate::net::{self, tls::PinMismatch};
 use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
@@ -98,6 +99,24 @@ pub enum Error {
         /// What was seen.
         cause: String,
     },
+    /// The proxy on the way does not lead to it.
+    #[error("there is no way through the proxy to manager {manager}: {cause}")]
+    Tunnel {
+        /// The manager.
+        manager: String,
+        /// Why. Its sentence is part of this one's, so it is no further cause.
+        cause: net::proxy::ProxyError,
+    },
+    /// The certificate is good by the manager's clock and not by this machine's.
+    #[error("this machine's clock is wrong: it is {apart} that of manager {manager}, whose certificate {looks} by it")]
+    Clock {
+        /// The manager.
+        manager: String,
+        /// By how much, and to which side: `3 days behind`.
+        apart: String,
+        /// What the certificate looks like, as a verb phrase.
+        looks: &'static str,
+    },
     /// It sends from one place to the next, or away from HTTPS.
     #[error("manager {manager} sends its health check elsewhere: {cause}")]
     Redirect {
@@ -141,6 +160,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// True if it may as well be the fault of a proxy on the way.
+    pub(super) fn is_about_the_way(&self) -> bool {
+        use Error as E;
+        matches!(
+            self,
+            E::Dns { .. } | E::Refused { .. } | E::NoRoute { .. } | E::Cut { .. } | E::Proxy { .. } | E::Request { .. }
+        )
+    }
+
     /// True if asking again later may help: the manager may still be starting, the network still coming up.
     pub fn heals(&self) -> bool {
         match self {
@@ -148,6 +176,7 @@ impl Error {
             Error::Untrusted { fault, .. } => fault.early,
             Error::Status { status, .. } => !status.is_client_error() || *status == reqwest::StatusCode::NOT_FOUND,
             Error::Dns { cause, .. } => cause.may_pass(),
+            Error::Tunnel { cause, .. } => cause.may_pass(),
             Error::GaveUp { last, .. } => last.heals(),
             _ => true,
         }
@@ -168,7 +197,8 @@ impl Explain for Error {
             Error::NotTls { .. } => "manager.not-tls",
             Error::Handshake { .. } => "manager.tls",
             Error::Untrusted { .. } => "manager.certificate",
-            Error::Proxy { .. } => "manager.proxy",
+            Error::Proxy { .. } | Error::Tunnel { .. } => "manager.proxy",
+            Error::Clock { .. } => "manager.clock",
             Error::Redirect { .. } => "manager.redirect",
             Error::Status { .. } => "manager.status",
             Error::Body { .. } => "manager.body",
@@ -214,6 +244,8 @@ impl Explain for Error {
             Error::Proxy { manager, .. } => {
                 format!("add the host in {manager} to NO_PROXY, or have the proxy in HTTPS_PROXY let it through")
             }
+            Error::Tunnel { cause, .. } => cause.help().into(),
+            Error::Clock { .. } => super::clock::REMEDY.into(),
             Error::Redirect { manager, .. } | Error::Body { manager, .. } => format!(
                 "check that {manager} is the Kasm manager itself: a captive portal, proxy or other web server may answer in its place (try `curl -k https://{manager}/api/__healthcheck`)"
             ),
@@ -283,73 +315,6 @@ pub(super) fn classify(manager: &str, error: reqwest::Error) -> Error {
     Error::Request { manager, cause: cause() }
 }
 
-/// What is wrong with a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// A verb phrase: `has expired`.
-    pub why: String,
-    /// What to do.
-    pub remedy: &'static str,
-    /// True where time alone may mend it.
-    pub early: bool,
-}
-
-impl Fault {
-    pub(super) fn of(error: &rustls::CertificateError) -> Fault {
-        use rustls::CertificateError as C;
-        let issuer = "give the authority that issued it to --ca-cert, or the certificate's SHA-256 to --tls-pin";
-        let name =
-            "give the manager by a name its certificate is for with -m, or the certificate's SHA-256 to --tls-pin";
-        let clock = "compare `date` with the real time; if the clock is right, renew the manager's certificate";
-        let fault = |why: &str, remedy| Fault { why: why.to_owned(), remedy, early: false };
-        let early = |why: String| Fault { why, remedy: clock, early: true };
-        match error {
-            C::UnknownIssuer => fault("is self-signed or its issuer is unknown", issuer),
-            C::BadSignature => fault("is not signed by the authority it names", issuer),
-            C::Other(other) if other.0.is::<PinMismatch>() => {
-                let text = other.0.to_string();
-                let remedy = "make sure that this is the manager that is meant, then give the SHA-256 of its certificate to --tls-pin";
-                fault(text.trim_start_matches("its certificate "), remedy)
-            }
-            // What OpenSSL makes by default, and Kasm's installer with it: a certificate that calls itself
-            // an authority, used by the server.
-            C::Other(other) if format!("{:?}", other.0).contains("CaUsedAsEndEntity") => {
-                fault("is self-signed", issuer)
-            }
-            C::NotValidForName => fault("is for another name", name),
-            C::NotValidForNameContext { presented, .. } if presented.is_empty() => fault("names no host", name),
-            C::NotValidForNameContext { presented, .. } => {
-                let names: Vec<&str> = presented.iter().take(4).map(|presented| bare(presented)).collect();
-                fault(&format!("is for another name ({})", names.join(", ")), name)
-            }
-            C::Expired => fault("has expired, or this machine's clock is wrong", clock),
-            C::ExpiredContext { time, not_after } => {
-                fault(&format!("expired at {}, and this machine's clock says {}", day(*not_after), day(*time)), clock)
-            }
-            C::NotValidYet => early("is not valid yet, or this machine's clock is wrong".into()),
-            C::NotValidYetContext { time, not_before } => {
-                early(format!("is valid from {} on, but this machine's clock says {}", day(*not_before), day(*time)))
-            }
-            other => fault(&format!("is refused: {other}"), issuer),
-        }
-    }
-}
-
-/// The name in rustls' way of writing one: `DnsName("a.example")`, `IpAddress(10.0.0.1)`.
-fn bare(presented: &str) -> &str {
-    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(presented);
-    inner.trim_matches('"')
-}
-
-fn day(time: rustls::pki_types::UnixTime) -> String {
-    let moment = i64::try_from(time.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    moment.map_or_else(|| "an unknown time".into(), |moment| moment.strftime("%Y-%m-%d %H:%M UTC").to_string())
-}
-
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     chain(error).find_map(|cause| cause.downcast_ref::<T>())
 }
-
-#[cfg(test)]
-#[path = "error_tests.rs"]
-mod tests;

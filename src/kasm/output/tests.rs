@@ -59,6 +59,18 @@ fn a_secret_in_a_line_without_end_is_masked_wherever_it_stands() {
 }
 
 #[test]
+fn a_line_that_masking_makes_longer_still_comes_in_pieces() {
+    let mask = |text: &str| text.replace("key", "[a mask that is longer than what it hides]");
+    let lines = Lines::default();
+    let mut output = Output::new(Log::nowhere(), &mask, 3, &lines);
+    output.push("a key and ".repeat(5000).as_bytes());
+    output.finish();
+    let lines = lines.0.into_inner().unwrap();
+    assert!(lines.iter().all(|line| line.len() <= PIECE), "{:?}", lines.iter().map(String::len).collect::<Vec<_>>());
+    assert_eq!(lines.concat(), mask(&"a key and ".repeat(5000)));
+}
+
+#[test]
 fn a_line_that_cannot_be_cut_is_left_out_and_the_next_one_is_back() {
     let text = format!("{}\nafter\n", SECRET.repeat(3000));
     let (lines, ..) = pass(&text.as_bytes().chunks(777).collect::<Vec<_>>());

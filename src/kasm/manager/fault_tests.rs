@@ -1,10 +1,12 @@
 //! What each fault of a certificate is called.
 
 use super::*;
+use crate::error::Explain;
 use rustls::CertificateError as C;
 use rustls::OtherError;
 use rustls::pki_types::{ServerName, UnixTime};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn at(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
@@ -59,4 +61,36 @@ fn a_status_that_only_asking_otherwise_would_change_is_not_waited_for() {
     for code in [400, 401, 403] {
         assert!(!status(code).heals(), "{code}");
     }
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_judged_by_the_managers_clock_too() {
+    let moment = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let (began, ended) = (1_700_000_000, 1_800_000_000);
+    let early = |ours| C::NotValidYetContext { time: at(ours), not_before: at(began) };
+    let late = |ours| C::ExpiredContext { time: at(ours), not_after: at(ended) };
+    let cases = [
+        (early(0), 0, began + 10),
+        (late(ended + 90_000), ended + 90_000, ended - 10),
+        (late(ended + 90_000), ended + 90_000, ended + 90_010),
+        (late(ended + 900_000), ended + 900_000, ended + 10),
+        (early(0), 0, 5_000),
+        (early(began - 30), began - 30, began - 20),
+    ];
+    let words: Vec<String> = cases
+        .iter()
+        .map(|(fault, ours, theirs)| {
+            let clocks = Clocks { manager: moment(*theirs), ours: moment(*ours) };
+            let error = Fault::of(fault).by(&clocks, "kasm:443");
+            format!("{error} [{}, {}]", error.reason(), if error.heals() { "heals" } else { "stays" })
+        })
+        .collect();
+    insta::assert_snapshot!(words.join("\n"), @"
+    this machine's clock is wrong: it is 53 years 330 days behind that of manager kasm:443, whose certificate is not valid yet by it [manager.clock, heals]
+    this machine's clock is wrong: it is 1 day 1 hour ahead of that of manager kasm:443, whose certificate has expired by it [manager.clock, heals]
+    the certificate of manager kasm:443 expired at 2027-01-15 08:00 UTC, by the manager's clock and by this machine's [manager.certificate, stays]
+    the certificate of manager kasm:443 expired at 2027-01-15 08:00 UTC, also by the manager's clock, and this machine's clock is 10 days 9 hours ahead of that one [manager.certificate, stays]
+    the certificate of manager kasm:443 is valid from 2023-11-14 22:13 UTC on, also by the manager's clock, and this machine's clock is 1 hour 23 minutes behind that one [manager.certificate, heals]
+    the certificate of manager kasm:443 is valid from 2023-11-14 22:13 UTC on, by the manager's clock and by this machine's [manager.certificate, heals]
+    ");
 }
