@@ -24,7 +24,7 @@ impl Counts {
     }
 }
 
-const COUNTED: [&str; 22] = [
+const COUNTED: [&str; 23] = [
     "openat",
     "openat2",
     "open",
@@ -46,6 +46,7 @@ const COUNTED: [&str; 22] = [
     "fsync",
     "fdatasync",
     "syncfs",
+    "sync_file_range",
     "newfstatat",
 ];
 

@@ -4,8 +4,9 @@
 use super::entry::{self, Entry};
 use super::error::Error;
 use super::unpack::Limits;
+use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// How much is handed over at once. It should still be in the processor's cache when it is written.
@@ -19,16 +20,14 @@ pub(super) fn walk<R: Read + Send>(
     limits: &Limits,
     visit: &mut dyn FnMut(&Entry, &mut dyn Read) -> Result<(), Error>,
 ) -> Result<R, Error> {
-    let (pieces, ready) = sync_channel(QUEUE);
-    let (used, spare) = channel();
-    let shared = &mut reader;
+    let queue = Queue::default();
+    let (shared, theirs) = (&mut reader, &queue);
     thread::scope(|scope| {
-        let reading = thread::Builder::new()
-            .name("inflate".into())
-            .spawn_scoped(scope, move || read_ahead(shared, &pieces, &spare));
+        let reading =
+            thread::Builder::new().name("inflate".into()).spawn_scoped(scope, move || read_ahead(shared, theirs));
         let reading = reading.map_err(|source| Error::Unpack { path: "a thread to inflate it".into(), source })?;
         // Dropped with the walk: a walk that ends early ends the reading, too.
-        let walked = entry::walk(Ahead { ready, used, piece: Vec::new(), at: 0 }, limits, visit).map(drop);
+        let walked = entry::walk(Ahead { queue: &queue, piece: Vec::new(), at: 0 }, limits, visit).map(drop);
         match reading.join() {
             Ok(()) => walked,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -37,23 +36,78 @@ pub(super) fn walk<R: Read + Send>(
     Ok(reader)
 }
 
+/// Pieces on their way, and empty ones on their way back. A small part of what the standard library's
+/// channels can do, and a small part of their code.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<io::Result<Vec<u8>>>,
+    spare: Vec<Vec<u8>>,
+    /// Nothing more comes, or nobody wants more.
+    over: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, condition: impl FnMut(&mut State) -> bool) -> MutexGuard<'_, State> {
+        self.changed.wait_while(self.lock(), condition).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty piece, once there is room for another; `None` if nobody wants one.
+    fn empty(&self) -> Option<Vec<u8>> {
+        let mut state = self.wait_while(|state| !state.over && state.ready.len() >= QUEUE);
+        if state.over { None } else { Some(state.spare.pop().unwrap_or_default()) }
+    }
+
+    fn put(&self, piece: io::Result<Vec<u8>>) {
+        self.lock().ready.push_back(piece);
+        self.changed.notify_one();
+    }
+
+    /// The next piece, in exchange for the last one; `None` after the end.
+    fn next(&self, used: Vec<u8>) -> Option<io::Result<Vec<u8>>> {
+        let mut state = self.wait_while(|state| !state.over && state.ready.is_empty());
+        state.spare.push(used);
+        self.changed.notify_one();
+        state.ready.pop_front()
+    }
+
+    fn end(&self) {
+        self.lock().over = true;
+        self.changed.notify_one();
+    }
+}
+
+/// Ends the queue however its holder ends: the other side must not wait for it.
+struct Ends<'a>(&'a Queue);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// Reads to the end, the first error, or until nobody wants more.
-fn read_ahead(reader: &mut impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>, spare: &Receiver<Vec<u8>>) {
-    loop {
-        let mut piece = spare.try_recv().unwrap_or_default();
+fn read_ahead(reader: &mut impl Read, queue: &Queue) {
+    let _ends = Ends(queue);
+    while let Some(mut piece) = queue.empty() {
         piece.resize(PIECE, 0);
         let (filled, end) = fill(reader, &mut piece);
         piece.truncate(filled);
         // What came before an error is seen before it, as it would be without us.
-        let gone = filled > 0 && pieces.send(Ok(piece)).is_err();
+        queue.put(Ok(piece));
         match end {
-            None if !gone => {}
-            Some(Err(error)) if !gone => {
-                // Nobody may want to know any more.
-                let _ = pieces.send(Err(error));
-                return;
-            }
-            _ => return,
+            None => {}
+            Some(Ok(())) => return,
+            Some(Err(error)) => return queue.put(Err(error)),
         }
     }
 }
@@ -73,26 +127,33 @@ fn fill(reader: &mut impl Read, piece: &mut [u8]) -> (usize, Option<io::Result<(
 }
 
 /// The other end: what was read ahead, in order.
-struct Ahead {
-    ready: Receiver<io::Result<Vec<u8>>>,
-    used: std::sync::mpsc::Sender<Vec<u8>>,
+struct Ahead<'a> {
+    queue: &'a Queue,
     piece: Vec<u8>,
     at: usize,
 }
 
-impl Read for Ahead {
+impl Read for Ahead<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.piece.len() {
-            let Ok(next) = self.ready.recv() else { return Ok(0) };
-            // After the last piece nobody is there to use this one again.
-            let _ = self.used.send(std::mem::replace(&mut self.piece, next?));
+        while self.at == self.piece.len() {
+            let used = std::mem::take(&mut self.piece);
             self.at = 0;
+            match self.queue.next(used) {
+                Some(next) => self.piece = next?,
+                None => return Ok(0),
+            }
         }
         let left = &self.piece[self.at..];
         let read = left.len().min(buffer.len());
         buffer[..read].copy_from_slice(&left[..read]);
         self.at += read;
         Ok(read)
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        self.queue.end();
     }
 }
 

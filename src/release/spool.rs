@@ -2,10 +2,15 @@
 
 use super::verified::hash;
 use super::{Digest, Error};
+use crate::durable;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
+
+/// Bytes are sent on their way to the disk in such portions: it works while the network does, and the sync in
+/// the end is short.
+const SOON: u64 = 4 << 20;
 
 /// A growing prefix of a tarball and the hash of exactly this prefix. Its methods block.
 #[derive(Debug)]
@@ -45,6 +50,10 @@ impl Spool {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if let Some((file, path)) = &mut self.target {
             file.write_all(bytes).map_err(|source| Error::Spool { path: path.clone(), source })?;
+            let before = self.position;
+            if before / SOON != (before + bytes.len() as u64) / SOON {
+                durable::write_soon(file, before.saturating_sub(SOON));
+            }
         }
         self.hasher.update(bytes);
         self.position += bytes.len() as u64;

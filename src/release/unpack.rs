@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 
 /// How much is inflated and written at once.
 const CHUNK: usize = 128 * 1024;
+/// Written bytes are sent on their way to the disk in such portions, and at a file's end in much smaller ones:
+/// the disk works while we inflate, and the sync in the end is short.
+const SOON: u64 = 4 << 20;
 /// Archives that unpack to less are never called bombs.
 const SMALL: u64 = 64 << 20;
 
@@ -196,7 +199,7 @@ fn copy(
     buffer: &mut [u8],
     destination: &Path,
 ) -> Result<(), Error> {
-    let mut left = entry.size;
+    let (mut left, mut since) = (entry.size, 0);
     while left > 0 {
         let read = match content.read(buffer) {
             Ok(0) => return Err(Refusal::entry("archive.truncated", "is cut off", &entry.name())),
@@ -206,6 +209,11 @@ fn copy(
         };
         file.write_all(&buffer[..read]).map_err(|source| Error::Unpack { path: place(entry, destination), source })?;
         left = left.saturating_sub(read as u64);
+        since += read as u64;
+        if since >= SOON || (left == 0 && since >= SOON / 32) {
+            durable::write_soon(&file, entry.size.saturating_sub(left + since));
+            since = 0;
+        }
     }
     Ok(())
 }
