@@ -58,7 +58,10 @@ impl RunLock {
             }
         }
         // What is written here is for people only, so a disk that is full does not matter.
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{verb}, pid {}", std::process::id()));
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| write!(file, "{verb}, pid {}", std::process::id()));
         Ok(RunLock { _file: file })
     }
 
