@@ -23,8 +23,8 @@ const LOCK_POLL: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub struct Cache {
     directory: PathBuf,
-    /// The name of the finished file, where it is not named by its digest.
-    name: Option<PathBuf>,
+    /// The finished file, as the caller wrote it, where it is not named by its digest.
+    file: Option<PathBuf>,
 }
 
 /// One file of the cache.
@@ -63,19 +63,19 @@ impl Cache {
 
     /// A cache in any directory.
     pub fn below(directory: impl Into<PathBuf>) -> Cache {
-        Cache { directory: directory.into(), name: None }
+        Cache { directory: directory.into(), file: None }
     }
 
     /// A place for exactly one file, named `path`: what is still coming lies beside it.
     pub fn at_file(path: &Path) -> Cache {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Cache { directory: directory.to_owned(), name: path.file_name().map(PathBuf::from) }
+        Cache { directory: directory.to_owned(), file: path.file_name().map(|_| path.to_owned()) }
     }
 
     /// Where the tarball with this digest is kept.
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        match &self.name {
-            Some(name) => self.directory.join(name),
+        match &self.file {
+            Some(file) => file.clone(),
             None => self.directory.join(format!("{digest}.tar.gz")),
         }
     }
@@ -90,12 +90,12 @@ impl Cache {
         });
         match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
             // It would be changed as soon as we have said that it is good.
-            Ok(tarball) if self.name.is_some() && tarball.others_can_write() => {
+            Ok(tarball) if self.file.is_some() && tarball.others_can_write() => {
                 observer.warn(&format!("{} is not used: other users can write to it", path.display()));
                 None
             }
             Ok(tarball) => Some(tarball),
-            Err(Error::Mismatch { found, .. }) if self.name.is_none() => {
+            Err(Error::Mismatch { found, .. }) if self.file.is_none() => {
                 observer.warn(&format!("{} is damaged (SHA-256 is {found}) and removed", path.display()));
                 // What cannot be removed is replaced by the download.
                 let _ = fs::remove_file(&path);
@@ -110,9 +110,9 @@ impl Cache {
     pub(super) async fn sealed(&self, digest: Option<Digest>, seal: &Seal) -> Option<Verified<Tarball>> {
         let (cache, seal) = (self.clone(), seal.clone());
         let reading = tokio::task::spawn_blocking(move || {
-            let paths = match (digest, &cache.name) {
+            let paths = match (digest, &cache.file) {
                 (Some(digest), _) => vec![cache.path(&digest)],
-                (None, Some(name)) => vec![cache.directory.join(name)],
+                (None, Some(file)) => vec![file.clone()],
                 (None, None) => cache.list().unwrap_or_default().into_iter().map(|kept| kept.path).collect(),
             };
             paths.into_iter().find_map(|path| {
