@@ -84,7 +84,7 @@ fn look(place: &Path, inner: &Path) {
 fn healed(bytes: &[u8]) -> Vec<u8> {
     let mut tar = bytes.to_vec();
     let mut at = 0;
-    while let Some(header) = tar.get_mut(at..at + BLOCK) {
+    while let Some(header) = tar.get_mut(at..).and_then(|rest| rest.get_mut(..BLOCK)) {
         if header.iter().all(|byte| *byte == 0) {
             break;
         }
