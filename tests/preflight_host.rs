@@ -606,7 +606,10 @@ fn the_command_tells_a_machine_that_is_mean_as_text_and_as_json() {
     skip  manager-tls      no manager is given
     skip  manager-health   no manager is given
     skip  address          no manager is given
-    8 checks: 2 ok, 3 warned, 3 failed, 19 skipped
+    skip  proxy            no manager is given
+    skip  clock            there is nobody to compare it with
+    skip  release-mirror   no release is given
+    8 checks: 2 ok, 3 warned, 3 failed, 22 skipped
     ");
     let (code, json) = command(&scratch, &[args.as_slice(), &["--json"]].concat());
     assert_eq!(code, 12);
