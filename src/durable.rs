@@ -39,7 +39,7 @@ pub fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes what processes that were killed in the middle of a [`write`] left in a directory: of every file
+/// Removes what processes that were killed in the middle of a `write` left in a directory: of every file
 /// there, or of the one called `name`. Files of living processes stay. What cannot be removed or looked at
 /// stays too: it takes a little room and does no other harm.
 pub fn sweep(directory: &Path, name: Option<&str>) {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 const STATE: &str = "var/lib/kasm-bootstrap";
 /// More than preflight wants; none of it is taken.
-const ROOMY: &str = "size=4g,nr_inodes=100000";
+const ROOMY: &str = "size=4g,nr_inodes=100000,mode=0755";
 
 /// A file system over one directory; gone when dropped. It must be dropped before the scene.
 struct Disk {
@@ -200,8 +200,12 @@ fn a_journal_that_fills_up_while_the_installer_works_does_not_cut_it_down_nor_ha
     // On a disk of its own, so that the receipt can be written and the journal cannot.
     let Some(disk) = Disk::over(&scene, "journal-disk") else { return };
     fs::create_dir_all(scene.root.join(STATE)).unwrap();
-    let journal = scene.root.join(STATE).join("journal.jsonl");
-    std::os::unix::fs::symlink(disk.path.join("journal.jsonl"), &journal).unwrap();
+    let (there, journal) = (disk.path.join("journal.jsonl"), scene.root.join(STATE).join("journal.jsonl"));
+    File::create(&there).unwrap();
+    File::create(&journal).unwrap();
+    let none: Option<&str> = None;
+    mount(Some(&there), &journal, none, MsFlags::MS_BIND, none).unwrap();
+    let _journal = Disk { path: journal };
     let child = hold_at_the_installer(&scene);
     disk.fill();
     go_on(&scene);
@@ -268,6 +272,11 @@ fn a_cache_that_fills_up_during_the_download_is_named_and_what_is_there_is_kept(
     let scene = scene(&[]);
     let Some(cache) = Disk::over(&scene, "var/cache/kasm-bootstrap") else { return };
     let child = hold_at_the_download(&scene);
+    // Held at the mirror; what was sent must also have come to the disk, or there is nothing to continue.
+    let partial = cache.path.join(format!("{}.partial", scene.release.sha256));
+    while fs::metadata(&partial).map_or(0, |data| data.len()) == 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
     cache.fill();
     scene.mirror.release();
     fails(

@@ -29,7 +29,7 @@ impl Confidential {
     }
 
     /// A `POST` with the secret as this parameter of the query. What comes of it must not show the URL:
-    /// errors are told by [`super::describe`], which does not.
+    /// errors are told by `net::describe`, which does not.
     ///
     /// # Errors
     /// [`Error::Unverified`] where the URL is not an https one.
