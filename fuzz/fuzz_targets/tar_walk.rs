@@ -84,7 +84,7 @@ fn look(place: &Path, inner: &Path) {
 fn healed(bytes: &[u8]) -> Vec<u8> {
     let mut tar = bytes.to_vec();
     let mut at = 0;
-    while let Some(header) = tar.get_mut(at..at + BLOCK) {
+    while let Some(header) = tar.get_mut(at..).and_then(|rest| rest.get_mut(..BLOCK)) {
         if header.iter().all(|byte| *byte == 0) {
             break;
         }
@@ -92,7 +92,9 @@ fn healed(bytes: &[u8]) -> Vec<u8> {
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         let size = tar::Header::from_byte_slice(header).entry_size().unwrap_or(0);
-        let Some(next) = usize::try_from(size).ok().and_then(|size| size.checked_next_multiple_of(BLOCK)) else { break };
+        let Some(next) = usize::try_from(size).ok().and_then(|size| size.checked_next_multiple_of(BLOCK)) else {
+            break;
+        };
         let Some(after) = at.checked_add(BLOCK).and_then(|at| at.checked_add(next)) else { break };
         at = after;
     }

@@ -3,7 +3,7 @@
 use super::layer::{Layer, Origin, Raw};
 use super::*;
 use crate::error::{Explain, Failure};
-use crate::intent::{AddressChoice, Digest, HostPort, Role, Source};
+use crate::intent::{AddressChoice, Digest, HostPort, MinisignKey, Role, Source};
 use crate::secret::Secret;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -229,6 +229,33 @@ fn another_version_drops_what_belonged_to_the_one_before() {
     let whole = later("[release]\nurls = \"http://other.example/y.tar.gz\"\nsha256 = \"sidecar\"");
     let whole = intent(&[&baked, &whole]).unwrap().release;
     assert_eq!((whole.version, whole.digest), (None, Digest::Sidecar));
+}
+
+/// The key in minisign's own documentation.
+const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+#[test]
+fn a_minisign_key_takes_the_place_of_a_digest_and_stays_with_every_mirror() {
+    let signed = later(&format!(
+        "[release]\nversion = \"1.18.1\"\nurls = \"http://a.example/x.tar.gz\"\nminisign_key = \"{KEY}\""
+    ));
+    let release = intent(&[&layer(AGENT), &signed]).unwrap().release;
+    assert_eq!((release.digest, release.minisign_key), (Digest::Sidecar, Some(MinisignKey::Text(KEY.into()))));
+
+    // Another mirror, or another digest, does not take the key away.
+    let mirror = later(&format!("[release]\nurls = \"http://b.example/y.tar.gz\"\nsha256 = \"{HEX}\""));
+    let release = intent(&[&layer(AGENT), &signed, &mirror]).unwrap().release;
+    assert_eq!(
+        (release.digest, release.minisign_key),
+        (Digest::Pinned(HEX.into()), Some(MinisignKey::Text(KEY.into())))
+    );
+
+    let broken = later("[release]\nminisign_key = \"RWx\"");
+    assert_eq!(intent(&[&layer(AGENT), &broken]).unwrap_err().reason(), "config.value");
+    let file = later("[release]\nminisign_key = \"/etc/minisign.pub\"");
+    let release = intent(&[&layer(AGENT), &file]).unwrap().release;
+    assert_eq!(release.minisign_key, Some(MinisignKey::File("/etc/minisign.pub".into())));
+    assert!(matches!(release.digest, Digest::Pinned(_)), "the published digest counts beside the key");
 }
 
 #[test]

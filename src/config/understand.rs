@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
 
     fn manager_address(&mut self, key: &'static str, help: &'static str) -> Option<HostPort> {
         match self.merged.get(key) {
-            Some(Entry { raw: Raw::Text(text), origin, .. }) if is_request_host(text) => {
+            Some(Entry { raw: Raw::Text(text), origin, .. }) if value::is_request_host(text) => {
                 self.errors.push(Error::RequestHost { key, origin: origin.clone() });
                 None
             }
@@ -377,9 +377,4 @@ impl<'a> Reader<'a> {
     fn origin(&self, key: &str) -> Origin {
         self.merged.get(key).map_or(Origin::Default, |entry| entry.origin.clone())
     }
-}
-
-/// Kasm's default for a zone's upstream auth address (docs/kasm-facts.md, 7).
-fn is_request_host(text: &str) -> bool {
-    text.contains("$request_host$") || text.trim() == "$request_host"
 }

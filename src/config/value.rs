@@ -274,3 +274,8 @@ pub fn url(text: &str) -> Result<String, Wrong> {
         false => wrong("holds a URL that leads nowhere", help),
     }
 }
+
+/// Kasm's default for a zone's upstream auth address (docs/kasm-facts.md, 7).
+pub fn is_request_host(text: &str) -> bool {
+    text.contains("$request_host$") || text.trim() == "$request_host"
+}

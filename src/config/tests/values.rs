@@ -143,6 +143,18 @@ fn digests_and_pins_are_sixty_four_digits() {
 }
 
 #[test]
+fn a_minisign_key_is_itself_or_a_file() {
+    assert_eq!(value::minisign_key(KEY), Ok(MinisignKey::Text(KEY.into())));
+    for path in ["/etc/kasm-bootstrap/minisign.pub", "/etc/key", "minisign.pub"] {
+        assert_eq!(value::minisign_key(path), Ok(MinisignKey::File(path.into())));
+    }
+    insta::assert_snapshot!(problems(value::minisign_key, &["RWnonsense", HEX]), @"
+    is `RWnonsense`, which is no minisign public key; write the line of minisign.pub that begins with RW, or the whole path of that file
+    is `aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccdddddddddddd…`, which is no minisign public key; write the line of minisign.pub that begins with RW, or the whole path of that file
+    ");
+}
+
+#[test]
 fn urls_are_http_https_or_file() {
     for good in ["https://m.example/k.tar.gz", "http://10.0.0.1:8080/k", "file:///srv/k.tar.gz", "http://[::1]:80/k"] {
         assert_eq!(value::url(good), Ok(good.to_owned()));
