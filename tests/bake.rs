@@ -85,7 +85,7 @@ fn install(scene: &Scene) -> Command {
 #[test]
 fn a_machine_made_from_a_baked_image_asks_no_mirror_for_anything() {
     let scene = Scene::new(&Options::default());
-    let (mirror, url, digest) = images(b"layers");
+    let (mirror, url, digest) = images(b"\x1f\x8b\x08layers");
     let flags = release(&scene);
     let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--fetch", &url, "--no-packages"]).collect();
     let report = json(&mut bake(&scene, &flags));
@@ -106,16 +106,21 @@ fn a_machine_made_from_a_baked_image_asks_no_mirror_for_anything() {
 #[test]
 fn baked_images_that_were_changed_do_not_reach_the_installer() {
     let scene = Scene::new(&Options::default());
-    let (_mirror, url, digest) = images(b"layers");
+    let (_mirror, url, digest) = images(b"\x1f\x8b\x08layers");
     let flags = release(&scene);
     let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--fetch", &url, "--no-packages"]).collect();
     json(&mut bake(&scene, &flags));
-    fs::write(scene.root.join(format!("var/cache/kasm-bootstrap/{digest}.tar.gz")), b"lovers").unwrap();
+    fs::write(scene.root.join(format!("var/cache/kasm-bootstrap/{digest}.tar.gz")), b"\x1f\x8b\x08lovers").unwrap();
 
     let (code, _, err) = spoken(&run(&mut install(&scene)));
     assert_eq!(code, 16, "{err}");
-    let error = err[err.find("error: ").unwrap()..].replace(&digest, "[digest]").replace(&found(b"lovers"), "[found]");
-    insta::assert_snapshot!(error, @"");
+    let error = err[err.find("error: ").unwrap()..]
+        .replace(&digest, "[digest]")
+        .replace(&found(b"\x1f\x8b\x08lovers"), "[found]");
+    insta::assert_snapshot!(error, @r#"
+    error: the container images in /var/cache/kasm-bootstrap/[digest].tar.gz are not what was baked: their SHA-256 is [found] [digest.mismatch]
+    help: remove /var/cache/kasm-bootstrap/[digest].tar.gz and bake the image again; here, `kasm-bootstrap release fetch --sha256 [digest] URL` fetches them anew
+    "#);
     assert!(!scene.root.join("opt/kasm").exists());
 }
 
@@ -127,7 +132,7 @@ fn found(content: &[u8]) -> String {
 fn a_second_run_does_nothing() {
     let scene = Scene::new(&Options::default());
     lived_in(&scene.root);
-    let (mirror, url, _) = images(b"layers");
+    let (mirror, url, _) = images(b"\x1f\x8b\x08layers");
     let flags = release(&scene);
     let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--fetch", &url, "--no-packages"]).collect();
     assert_eq!(json(&mut bake(&scene, &flags))["result"], "done");
@@ -158,12 +163,34 @@ fn what_belongs_to_one_machine_is_gone_and_the_rest_is_not() {
         })
         .map(|path| path.replace(&scene.release.sha256, "[digest]"))
         .collect();
-    insta::assert_snapshot!(left.join("\n"), @"");
+    insta::assert_snapshot!(left.join("\n"), @r#"
+    /etc/fstab
+    /etc/hosts
+    /etc/kasm-bootstrap/config.d/10-baked.toml
+    /etc/machine-id
+    /etc/os-release
+    /etc/ssh/sshd_config
+    /usr/bin/apt-get
+    /var/cache/apt/archives/lock
+    /var/cache/kasm-bootstrap/[digest].tar.gz
+    /var/lib/apt/lists/lock
+    /var/lib/cloud/seed/nocloud/user-data
+    /var/lib/dpkg/lock
+    /var/lib/dpkg/lock-frontend
+    /var/lib/kasm-bootstrap/baked.json
+    /var/lib/kasm-bootstrap/lock
+    "#);
     assert_eq!(fs::read(scene.root.join("etc/machine-id")).unwrap(), b"");
-    insta::assert_snapshot!(report["baked"]["cleaned"].to_string(), @"");
+    insta::assert_snapshot!(report["baked"]["cleaned"].to_string(), @r#"["our own state","cloud-init's state","ssh host keys","the machine id","D-Bus's copy of it","systemd's random seed and credential key","apt's lists and downloads"]"#);
     let config = fs::read_to_string(scene.root.join("etc/kasm-bootstrap/config.d/10-baked.toml")).unwrap();
     let config = config.replace(&scene.release.sha256, "[digest]").replace(&scene.mirror.url(""), "http://[mirror]");
-    insta::assert_snapshot!(config, @"");
+    insta::assert_snapshot!(config, @r#"
+    # Written by `kasm-bootstrap bake`: what is in this image. User-data, the environment and flags can say otherwise.
+    [release]
+    version = "1.18.1"
+    sha256 = "[digest]"
+    urls = ["http://[mirror]/kasm_release_1.18.1.tar.gz"]
+    "#);
 }
 
 #[test]
@@ -183,7 +210,10 @@ fn a_node_is_not_baked_and_keeps_its_identity() {
     write(&scene.root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n");
     let (code, _, err) = spoken(&run(&mut bake(&scene, &["--no-packages"])));
     assert_eq!(code, 12, "{err}");
-    insta::assert_snapshot!(err[err.find("error: ").unwrap()..].trim_end(), @"");
+    insta::assert_snapshot!(err[err.find("error: ").unwrap()..].trim_end(), @r#"
+    error: Kasm 1.18.1 is installed here, and baking would take this machine's identity from it [bake.in-use]
+    help: bake a fresh machine that is only there to become an image; to fetch releases and packages here all the same, leave the clean-up out with --no-clean
+    "#);
     assert!(fs::read_to_string(scene.root.join("etc/machine-id")).unwrap().starts_with("0123"));
     // Its release is fetched all the same where that is all that is wanted.
     assert_eq!(spoken(&run(&mut bake(&scene, &["--no-packages", "--no-clean"]))).0, 0);
@@ -196,7 +226,9 @@ fn a_wrong_digest_ends_the_run_before_anything_is_cleaned_or_configured() {
     let url = format!("{}#sha256={}", scene.url(), found(b"another"));
     let (code, _, err) = spoken(&run(&mut bake(&scene, &["--release-url", &url, "--no-packages"])));
     assert_eq!(code, 16, "{err}");
-    assert!(!scene.root.join("etc/kasm-bootstrap").exists() && scene.root.join("etc/ssh/ssh_host_ed25519_key").exists());
+    assert!(
+        !scene.root.join("etc/kasm-bootstrap").exists() && scene.root.join("etc/ssh/ssh_host_ed25519_key").exists()
+    );
     assert!(!scene.root.join("var/lib/kasm-bootstrap/baked.json").exists());
 }
 
@@ -209,7 +241,17 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--dry-run", "--skip", "images"]).collect();
     let (code, out, err) = spoken(&run(&mut bake(&scene, &flags)));
     assert_eq!((code, err.as_str()), (0, ""));
-    insta::assert_snapshot!(out.trim_end(), @"");
+    insta::assert_snapshot!(out.trim_end(), @r#"
+    bake: within 30 min 00 s
+      1. check         see that this is a machine to make an image of
+      2. packages      wait for apt, then install what is not there of: docker-ce or docker.io, docker-compose-plugin or docker-compose-v2 or docker-compose, openssl, lsof, curl, iproute2, iptables, gpg, sudo, fuse or fuse3, wireguard-tools (after check)
+      3. releases      fetch and verify Kasm 1.18.1 (after check)
+      4. images        left out (--skip) (after releases)
+      5. rclone        make the directories that Docker's rclone plugin needs (after check)
+      6. configuration write /etc/kasm-bootstrap/config.d/10-baked.toml (after images)
+      7. clean         remove what belongs to one machine alone: our own state, cloud-init's, ssh host keys, the machine id, apt's lists (after packages, rclone, configuration)
+      8. record        write /var/lib/kasm-bootstrap/baked.json (after clean)
+    "#);
     assert_eq!(picture(&scene.root), before);
     assert_eq!(scene.mirror.requests().len(), 0);
 }
@@ -235,7 +277,7 @@ fn several_releases_are_baked_and_the_first_flag_is_the_one_that_machines_instal
 #[test]
 fn flags_that_make_no_sense_are_refused() {
     let scene = Scene::new(&Options::default());
-    let (_mirror, url, digest) = images(b"layers");
+    let (_mirror, url, digest) = images(b"\x1f\x8b\x08layers");
     for (flags, code) in [
         (vec!["--sha256", &digest], 2),
         (vec!["--release", "1.19.0", "--release", "1.18.1", "--sha256", &digest], 2),
@@ -289,7 +331,8 @@ fn with_repository(packages: &[(&str, &str)]) -> (Scene, tempfile::TempDir) {
     write(root, "var/lib/dpkg/status", "");
     let source = format!("deb [trusted=yes] file:{}/ ./\n", repository.path().display());
     write(root, "etc/apt/sources.list", &source);
-    let config = "APT::Sandbox::User \"root\";\nDPkg::Options { \"--force-not-root\"; };\nAcquire::Languages \"none\";\n";
+    let config =
+        "APT::Sandbox::User \"root\";\nDPkg::Options { \"--force-not-root\"; };\nAcquire::Languages \"none\";\n";
     write(root, "etc/apt/apt.conf.d/50test", config);
     (scene, repository)
 }
@@ -314,10 +357,11 @@ const ALL: [(&str, &str); 13] = [
 fn packages_come_from_what_this_machines_apt_has_and_are_not_installed_again() {
     let (scene, repository) = with_repository(&ALL);
     let report = json(&mut bake(&scene, &[]));
-    let text = |package: &Value| format!("{} {}", package["name"].as_str().unwrap(), package["version"].as_str().unwrap());
+    let text =
+        |package: &Value| format!("{} {}", package["name"].as_str().unwrap(), package["version"].as_str().unwrap());
     let mut packages: Vec<String> = report["baked"]["packages"].as_array().unwrap().iter().map(text).collect();
     packages.sort();
-    insta::assert_snapshot!(packages.join(", "), @"");
+    insta::assert_snapshot!(packages.join(", "), @"curl 7.88, docker-compose-v2 2.27.1, docker.io 26.1.5, fuse3 3.14, gpg 2.2, iproute2 6.1, iptables 1.8, lsof 4.95, openssl 3.0, sudo 1.9, wireguard-tools 1.0");
     let status = fs::read_to_string(scene.root.join("var/lib/dpkg/status")).unwrap();
     assert_eq!(status.matches("Status: install ok installed").count(), 11);
     assert!(!scene.root.join("var/lib/kasm-bootstrap/apt.conf").exists());

@@ -42,7 +42,7 @@ pub fn is_name(text: &str) -> bool {
     text.len() <= 200
         && first(name)
         && name.len() >= 2
-        && !name.ends_with(['+', '-'])
+        && !name.ends_with('-')
         && name.bytes().all(name_byte)
         && first(version)
         && version.bytes().all(version_byte)
@@ -291,9 +291,7 @@ mod tests {
         for name in ["docker.io", "g++", "libc6", "docker-ce=5:27.3.1-1~debian.12~bookworm", "0ad"] {
             assert!(is_name(name), "{name}");
         }
-        for wrong in
-            ["", "a", "-y", "--purge", "curl-", "curl+", "Curl", "a b", "curl/sid", "curl=", "curl=-1", "c*", "a=b=c"]
-        {
+        for wrong in ["", "a", "-y", "--purge", "curl-", "Curl", "a b", "curl/sid", "curl=", "curl=-1", "c*", "a=b=c"] {
             assert!(!is_name(wrong), "{wrong}");
         }
     }

@@ -84,7 +84,7 @@ enum Command {
     Release(release::Args),
     /// The configuration: check, show, schema, example
     Config(config::Args),
-    /// Prepare an image: fetch, verify and install all that can be, then clean
+    /// Put into an image what its machines would fetch and install
     Bake(bake::Args),
 }
 

@@ -108,7 +108,20 @@ mod tests {
         let written = text(&record).unwrap();
         let layer = file::layer(Path::new("/x.toml"), &written);
         assert!(layer.errors.is_empty() && layer.warnings.is_empty(), "{:?}", layer.errors);
-        insta::assert_snapshot!(written, @"");
-        insta::assert_snapshot!(text(&Record { releases: vec![hidden], ..Record::default() }).unwrap(), @"");
+        insta::assert_snapshot!(written, @r#"
+        # Written by `kasm-bootstrap bake`: what is in this image. User-data, the environment and flags can say otherwise.
+        [release]
+        version = "1.19.0"
+        sha256 = "c8697a7d6db6d6c2cd685cf431977e79bb4adfa35d91d6fab455e70f4441e46d"
+        urls = ['https://m.example/a "b".tar.gz']
+        [installer]
+        offline_service = "/var/cache/kasm-bootstrap/c8697a7d6db6d6c2cd685cf431977e79bb4adfa35d91d6fab455e70f4441e46d.tar.gz"
+        "#);
+        insta::assert_snapshot!(text(&Record { releases: vec![hidden], ..Record::default() }).unwrap(), @r#"
+        # Written by `kasm-bootstrap bake`: what is in this image. User-data, the environment and flags can say otherwise.
+        [release]
+        sha256 = "c8697a7d6db6d6c2cd685cf431977e79bb4adfa35d91d6fab455e70f4441e46d"
+        file = "/var/cache/kasm-bootstrap/c8697a7d6db6d6c2cd685cf431977e79bb4adfa35d91d6fab455e70f4441e46d.tar.gz"
+        "#);
     }
 }
