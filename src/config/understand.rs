@@ -2,8 +2,10 @@
 //! once.
 
 mod known;
+mod run_options;
 
 pub use known::Known;
+pub use run_options::{Ready, RunOptions};
 
 use super::catalog;
 use super::error::Error;
@@ -69,6 +71,8 @@ impl<'a> Reader<'a> {
     /// `None` only if there are errors.
     fn intent(&mut self) -> Option<Intent> {
         self.eula();
+        // The service's own settings are no part of the intent, but must be right as well.
+        self.run_options();
         let role = self.role();
         let release = self.release();
         let manager = self.manager(role);
