@@ -96,6 +96,7 @@ fn intent() -> Intent {
         swap_mib: None,
         apt_wait: Duration::from_secs(60),
         network: Default::default(),
+        metadata: Default::default(),
         budget: Duration::from_secs(570),
         installer: InstallerIntent::default(),
         skip: Vec::new(),

@@ -56,6 +56,7 @@ pub fn intent(role: Role) -> Intent {
         swap_mib: None,
         apt_wait: Duration::from_secs(60),
         network: Default::default(),
+        metadata: Default::default(),
         budget: Duration::from_secs(570),
         installer: InstallerIntent::default(),
         skip: Vec::new(),
