@@ -153,47 +153,47 @@ fn show_says_where_each_value_came_from() {
     let said = root.run_with(&args, &[("KASM_BOOTSTRAP_APT_WAIT", "1m"), ("KASM_BOOTSTRAP_ROOT", "/x")], "");
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     insta::assert_snapshot!(said.out, @"
-    role                            agent                   ROOT/etc/kasm-bootstrap/config.toml:1
-    accept_eula                     true                    default
-    token_format                    auto                    default
-    deadline                        9m                      flag --deadline
-    proxy_port                      -                       not set
-    release.version                 1.19.0                  ROOT/etc/kasm-bootstrap/config.toml:3
-    release.urls                    -                       not set
-    release.file                    -                       not set
-    release.sha256                  -                       not set
-    release.minisign_key            -                       not set
-    manager.address                 other                   ROOT/etc/kasm-bootstrap/config.d/10-site.toml:2
-    manager.token                   [secret]                ROOT/etc/kasm-bootstrap/config.toml:6
-    manager.wait                    2m                      default
-    manager.checkin_token           -                       not set
-    agent.address                   auto                    ROOT/etc/kasm-bootstrap/config.d/20-site.toml:4 (unset: the template left {fqdn})
-    agent.server_id                 a1                      flag --agent-server-id
-    agent.provider                  -                       flag --agent-provider (unset: the template left None)
-    guac.registration_token         -                       not set
-    guac.zone                       -                       not set
-    guac.api_host                   -                       not set
-    swap.size                       8G                      ROOT/etc/kasm-bootstrap/config.d/20-site.toml:2
-    apt.wait                        1m                      environment KASM_BOOTSTRAP_APT_WAIT
-    run.user_data                   auto                    default
-    metadata.endpoint               http://169.254.169.254  default
-    network.ca_certs                -                       not set
-    network.tls_pin                 -                       not set
-    network.insecure                false                   default
-    preflight.skip                  -                       not set
-    installer.args                  -                       not set
-    installer.offline_service       -                       not set
-    installer.offline_workspaces    -                       not set
-    installer.offline_plugin        -                       not set
-    installer.use_rolling_images    false                   default
-    installer.use_static_images     false                   default
-    installer.skip_v4l2loopback     false                   default
-    installer.skip_egress           false                   default
-    installer.skip_custom_rclone    false                   default
-    installer.no_check_disk         false                   default
-    installer.no_check_ports        false                   default
-    installer.skip_connection_test  false                   default
-    installer.no_start              false                   default
+    role                            agent     ROOT/etc/kasm-bootstrap/config.toml:1
+    accept_eula                     true      default
+    token_format                    auto      default
+    deadline                        9m        flag --deadline
+    proxy_port                      -         not set
+    release.version                 1.19.0    ROOT/etc/kasm-bootstrap/config.toml:3
+    release.urls                    -         not set
+    release.file                    -         not set
+    release.sha256                  -         not set
+    release.minisign_key            -         not set
+    manager.address                 other     ROOT/etc/kasm-bootstrap/config.d/10-site.toml:2
+    manager.token                   [secret]  ROOT/etc/kasm-bootstrap/config.toml:6
+    manager.wait                    2m        default
+    manager.checkin_token           -         not set
+    agent.address                   auto      ROOT/etc/kasm-bootstrap/config.d/20-site.toml:4 (unset: the template left {fqdn})
+    agent.server_id                 a1        flag --agent-server-id
+    agent.provider                  -         flag --agent-provider (unset: the template left None)
+    guac.registration_token         -         not set
+    guac.zone                       -         not set
+    guac.api_host                   -         not set
+    swap.size                       8G        ROOT/etc/kasm-bootstrap/config.d/20-site.toml:2
+    apt.wait                        1m        environment KASM_BOOTSTRAP_APT_WAIT
+    run.user_data                   auto      default
+    metadata.endpoint               -         not set
+    network.ca_certs                -         not set
+    network.tls_pin                 -         not set
+    network.insecure                false     default
+    preflight.skip                  -         not set
+    installer.args                  -         not set
+    installer.offline_service       -         not set
+    installer.offline_workspaces    -         not set
+    installer.offline_plugin        -         not set
+    installer.use_rolling_images    false     default
+    installer.use_static_images     false     default
+    installer.skip_v4l2loopback     false     default
+    installer.skip_egress           false     default
+    installer.skip_custom_rclone    false     default
+    installer.no_check_disk         false     default
+    installer.no_check_ports        false     default
+    installer.skip_connection_test  false     default
+    installer.no_start              false     default
     ");
 
     let json: Value = serde_json::from_str(&root.run(&["show", "--json"]).out).unwrap();

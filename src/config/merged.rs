@@ -182,8 +182,6 @@ fn built_in(setting: &Setting) -> Option<String> {
         Kind::Boolean => value::boolean(word).is_ok(),
         Kind::Duration => value::duration(word).is_ok(),
         Kind::Address => word == "auto",
-        // Its colon is a part of it.
-        Kind::Endpoint => return Some(setting.default.to_owned()),
         _ => false,
     };
     sound.then(|| word.to_owned())
