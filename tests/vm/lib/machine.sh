@@ -190,7 +190,7 @@ disk_mount() {
         return
     fi
     mkdir -p "$RUN"/{lower,disk,root}
-    mountpoint -q "$RUN/lower" || mount -o ro,noload,loop "$IMAGE/root.raw" "$RUN/lower"
+    mountpoint -q "$RUN/lower" || mount -o ro,noload "$IMAGE_LOOP" "$RUN/lower"
     mount -o loop "$RUN/disk.img" "$RUN/disk"
     mkdir -p "$RUN"/disk/{upper,work,docker}
     mount -t overlay overlay -o "lowerdir=$RUN/lower,upperdir=$RUN/disk/upper,workdir=$RUN/disk/work" "$ROOT"
@@ -224,14 +224,15 @@ seed() { # INSTANCE_ID [USER_DATA]
     fi
     printf 'instance-id: %s\nlocal-hostname: node\n' "$INSTANCE_ID" >"$RUN/meta-data"
     [[ $BACKEND == nspawn ]] || return 0
-    # No DMI and no disk to find a datasource by, and no permanent hardware address by which netplan would know
-    # a veth: name both.
+    # No DMI and no disk to find a datasource by: name it. The network's configuration is the image's, because
+    # cloud-init does not sync the one it writes, and a power cut at first boot would leave the machine without.
     {
-        printf 'network: {version: 2, ethernets: {eth0: {dhcp4: true}}}\n'
+        printf 'network: {config: disabled}\n'
         if [[ $DATASOURCE == ec2 ]]; then
             printf 'datasource_list: [Ec2]\ndatasource: {Ec2: {strict_id: false}}\n'
         fi
     } | into /etc/cloud/cloud.cfg.d/95_vm.cfg
+    into /etc/systemd/network/10-eth0.network <<<$'[Match]\nName=eth0\n[Network]\nDHCP=ipv4'
     if [[ $DATASOURCE == nocloud ]]; then
         put "$RUN/user-data" /var/lib/cloud/seed/nocloud/user-data
         put "$RUN/meta-data" /var/lib/cloud/seed/nocloud/meta-data
@@ -254,6 +255,8 @@ boot_nspawn() {
     mountpoint -q "$ROOT" || disk_mount
     ip link add lab1 type veth peer name eth0 address "$GUEST_MAC"
     [[ -e $RUN/unplugged ]] || ip link set lab1 master lab0 up
+    # What is put into a machine that is off was there long before.
+    sync -f "$RUN/disk"
     mkdir -p "$CGROUP"
     (
         echo "$BASHPID" >"$CGROUP/cgroup.procs"
