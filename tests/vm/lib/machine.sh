@@ -367,6 +367,13 @@ off() {
     ip link delete lab1 2>/dev/null || true
     unmount "$ROOT"
     unmount "$RUN/disk"
+    # The machine's own mounts may outlive its processes by a moment: the next mount would join a file system that
+    # was shut down.
+    local tries
+    for ((tries = 0; tries < 200; tries++)); do
+        [[ -n $(losetup --associated "$RUN/disk.img") ]] || break
+        sleep 0.05
+    done
     disk_mount
 }
 

@@ -149,7 +149,8 @@ until_done_quickly() {
 
 no_v1() { ! grep ' 401 ' "$RUN/services.log" | grep -v 'meta-data\|cloud'; }
 
-# A package whose upgrade takes so many seconds, and apt's timers that begin right after boot.
+# A package whose upgrade takes so many seconds, an upgrade of everything that begins right after boot, and apt's
+# timers as a fresh machine has them.
 slow_upgrade() { # SECONDS
     local work=$RUN/slow version
     for version in 1 2; do
@@ -175,10 +176,16 @@ APT::Periodic::Update-Package-Lists "1";
 APT::Periodic::Unattended-Upgrade "1";
 Unattended-Upgrade::Origins-Pattern { "origin=slow"; };
 CONF
+    # The same program as apt-daily-upgrade.service runs, but nobody's unit that could be told to wait.
+    into /etc/systemd/system/upgrades.service <<'UNIT'
+[Service]
+Type=exec
+ExecStart=/bin/sh -c '/usr/lib/apt/apt.systemd.daily update; /usr/lib/apt/apt.systemd.daily install'
+UNIT
+    enable upgrades.service
+    mkdir -p "$ROOT/etc/systemd/system/timers.target.wants"
     local timer
     for timer in apt-daily apt-daily-upgrade; do
-        into "/etc/systemd/system/$timer.timer.d/now.conf" <<<$'[Timer]\nOnCalendar=\nOnBootSec=1\nRandomizedDelaySec=0\nPersistent=false'
-        mkdir -p "$ROOT/etc/systemd/system/timers.target.wants"
         ln -sfn "/lib/systemd/system/$timer.timer" "$ROOT/etc/systemd/system/timers.target.wants/$timer.timer"
     done
 }
