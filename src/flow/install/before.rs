@@ -26,8 +26,7 @@ const DYING: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 const ASK_TIME: Duration = Duration::from_secs(5);
 
 /// Checks whose question a later step asks again, and waits for the answer.
-const FOLLOWED: [&str; 7] =
-    ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address", "proxy", "release-mirror"];
+const FOLLOWED: [&str; 6] = ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address", "proxy"];
 
 /// Puts back what a killed run has left: timers paused, apt's snippet, an installer still at work.
 pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
