@@ -227,6 +227,7 @@ impl Install {
         match &self.intent.address {
             AddressChoice::Auto => "find this machine's address on the route to the manager".into(),
             AddressChoice::Interface(name) => format!("find this machine's address on {name}"),
+            AddressChoice::Cloud(method) => format!("ask the metadata of {} for this machine's address", method.cloud),
             AddressChoice::Given(address) => format!("take the address {address}, as given"),
         }
     }
