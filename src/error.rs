@@ -70,6 +70,30 @@ impl Exit {
         self as u8
     }
 
+    /// True if the same command may end better a while later without anybody's doing: a mirror comes back, a
+    /// manager starts, apt ends. The others stay as they are until somebody changes something, so a service
+    /// that ends with one of them is not to be started again (`RestartPreventExitStatus=`).
+    pub fn may_pass(self) -> bool {
+        match self {
+            Exit::Unexpected
+            | Exit::Manager
+            | Exit::PackageManager
+            | Exit::Download
+            | Exit::Installer
+            | Exit::Unhealthy
+            | Exit::Locked
+            | Exit::Budget => true,
+            Exit::Done
+            | Exit::Usage
+            | Exit::Configuration
+            | Exit::Token
+            | Exit::Preflight
+            | Exit::Digest
+            | Exit::Archive
+            | Exit::RolledBack => false,
+        }
+    }
+
     /// The exit class of a number, [`Exit::Unexpected`] for one the contract does not know.
     pub fn from_code(code: u8) -> Exit {
         Exit::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Unexpected)

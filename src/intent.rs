@@ -116,6 +116,11 @@ pub struct ManagerIntent {
     pub wait: Duration,
 }
 
+impl ManagerIntent {
+    /// How long to wait for the manager where nothing else was said.
+    pub const WAIT: Duration = Duration::from_secs(2 * 60);
+}
+
 /// How this node's own address is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressChoice {
@@ -191,4 +196,34 @@ pub struct Intent {
     pub skip: Vec<String>,
     /// Wipe what is there and install again.
     pub force: bool,
+}
+
+impl Intent {
+    /// How long the package manager may stay busy where nothing else was said.
+    pub const APT_WAIT: Duration = Duration::from_secs(5 * 60);
+    /// The budget where nothing else was said: Kasm destroys a machine that has not checked in after 600 s
+    /// (docs/kasm-facts.md, 7).
+    pub const BUDGET: Duration = Duration::from_secs(570);
+
+    /// An intent that says only what must be said.
+    pub fn new(role: Role, release: ReleaseIntent, manager: ManagerIntent) -> Intent {
+        Intent {
+            role,
+            release,
+            manager,
+            address: AddressChoice::Auto,
+            proxy_port: None,
+            agent: AgentIntent::default(),
+            guac: GuacIntent::default(),
+            token_format: Format::default(),
+            swap_mib: None,
+            apt_wait: Intent::APT_WAIT,
+            network: net::Options::default(),
+            metadata: Default::default(),
+            budget: Intent::BUDGET,
+            installer: InstallerIntent::default(),
+            skip: Vec::new(),
+            force: false,
+        }
+    }
 }

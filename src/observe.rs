@@ -29,6 +29,17 @@ pub trait Observer: Send + Sync {
     fn output(&self, _line: &str) {}
 }
 
+/// Whoever has started this program as a service, and wants to know how it is. Calls must be quick and must
+/// not fail.
+pub trait Supervisor: Observer {
+    /// The service is up: what waits for it may go on. Said again, it changes nothing.
+    fn ready(&self);
+    /// The service was told to stop, and begins to. Said again, it changes nothing.
+    fn stopping(&self);
+    /// How the service is now, in one line free of secrets; it holds until the next one.
+    fn status(&self, text: &str);
+}
+
 /// The listener that does not listen.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;

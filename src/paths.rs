@@ -15,7 +15,7 @@ pub const ENV_CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// True for a variable that is meant for this program alone: no child is given it. Tokens are among them.
 pub fn is_ours_alone(name: &OsStr) -> bool {
     // Whoever has systemd's socket can speak to it in our name (sd_notify(3)).
-    let others = [ENV_CREDENTIALS, "NOTIFY_SOCKET"];
+    let others = [ENV_CREDENTIALS, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
     name.as_encoded_bytes().starts_with(ENV_PREFIX.as_bytes()) || others.iter().any(|other| name == *other)
 }
 
@@ -86,6 +86,8 @@ impl Paths {
 }
 
 paths! {
+    /// Where configuration lies.
+    config_home = "/etc/kasm-bootstrap";
     /// The configuration file.
     config_file = "/etc/kasm-bootstrap/config.toml";
     /// Further configuration files, read after it in the order of their names.
@@ -130,6 +132,13 @@ paths! {
 
     /// Present while systemd is the init system (sd_booted(3)).
     systemd_booted = "/run/systemd/system";
+    /// Where cloud-init says what it does on this boot (its documentation, "Instance metadata" and "CLI
+    /// commands, status").
+    cloud_init = "/run/cloud-init";
+    /// The machine's own identity, made when it was installed (machine-id(5)).
+    machine_id = "/etc/machine-id";
+    /// The machine's UUID in its firmware, as the kernel shows it; readable for root only.
+    product_uuid = "/sys/class/dmi/id/product_uuid";
     /// There while systemd-timesyncd has the clock in time (systemd-timesyncd.service(8)).
     timesync = "/run/systemd/timesync/synchronized";
     /// Processes.

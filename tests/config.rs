@@ -175,6 +175,9 @@ fn show_says_where_each_value_came_from() {
     guac.api_host                   -         not set
     swap.size                       8G        ROOT/etc/kasm-bootstrap/config.d/20-site.toml:2
     apt.wait                        1m        environment KASM_BOOTSTRAP_APT_WAIT
+    run.ready                       healthy   default
+    run.wait                        10m       default
+    run.watch                       30s       default
     run.user_data                   auto      default
     metadata.endpoint               -         not set
     network.ca_certs                -         not set

@@ -75,33 +75,18 @@ impl Root {
 }
 
 fn intent() -> Intent {
-    Intent {
-        role: Role::Agent,
-        release: ReleaseIntent {
-            version: Some("1.16.1".into()),
-            sources: vec![Source::Url("http://mirror/".into())],
-            digest: Digest::Pinned("0".repeat(64)),
-            minisign_key: None,
-        },
-        manager: ManagerIntent {
-            address: HostPort { host: "kasm.example.com".into(), port: None },
-            token: Secret::new("aVeryOpaqueToken1234"),
-            wait: Duration::from_secs(60),
-        },
-        address: AddressChoice::Auto,
-        proxy_port: None,
-        agent: AgentIntent::default(),
-        guac: GuacIntent::default(),
-        token_format: Default::default(),
-        swap_mib: None,
-        apt_wait: Duration::from_secs(60),
-        network: Default::default(),
-        metadata: Default::default(),
-        budget: Duration::from_secs(570),
-        installer: InstallerIntent::default(),
-        skip: Vec::new(),
-        force: false,
-    }
+    let release = ReleaseIntent {
+        version: Some("1.16.1".into()),
+        sources: vec![Source::Url("http://mirror/".into())],
+        digest: Digest::Pinned("0".repeat(64)),
+        minisign_key: None,
+    };
+    let manager = ManagerIntent {
+        address: HostPort { host: "kasm.example.com".into(), port: None },
+        token: Secret::new("aVeryOpaqueToken1234"),
+        wait: ManagerIntent::WAIT,
+    };
+    Intent::new(Role::Agent, release, manager)
 }
 
 const LONG: Duration = Duration::from_secs(60);

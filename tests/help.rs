@@ -21,6 +21,7 @@ fn help(args: &[&str]) -> String {
 fn help_fits_eighty_columns_and_says_what_each_command_is_for() {
     insta::assert_snapshot!("main", help(&[]));
     insta::assert_snapshot!("install", help(&["install"]));
+    insta::assert_snapshot!("run", help(&["run"]));
     insta::assert_snapshot!("plan", help(&["plan"]));
     insta::assert_snapshot!("status", help(&["status"]));
     insta::assert_snapshot!("token-check", help(&["token", "check"]));

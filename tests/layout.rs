@@ -8,7 +8,6 @@ use kasm_bootstrap::secret::Secret;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
 use tempfile::TempDir;
 
 const TOKEN: &str = "aVeryOpaqueToken1234";
@@ -35,32 +34,21 @@ fn proxy(section: &str, tokens: &str) -> String {
 }
 
 pub fn intent(role: Role) -> Intent {
+    let release = ReleaseIntent {
+        version: Some("1.16.1".into()),
+        sources: vec![Source::Url("http://mirror/".into())],
+        digest: Digest::Pinned("0".repeat(64)),
+        minisign_key: None,
+    };
+    let manager = ManagerIntent {
+        address: HostPort { host: "kasm.example.com".into(), port: None },
+        token: Secret::new(TOKEN),
+        wait: ManagerIntent::WAIT,
+    };
     Intent {
-        role,
-        release: ReleaseIntent {
-            version: Some("1.16.1".into()),
-            sources: vec![Source::Url("http://mirror/".into())],
-            digest: Digest::Pinned("0".repeat(64)),
-            minisign_key: None,
-        },
-        manager: ManagerIntent {
-            address: HostPort { host: "kasm.example.com".into(), port: None },
-            token: Secret::new(TOKEN),
-            wait: Duration::from_secs(60),
-        },
-        address: AddressChoice::Auto,
-        proxy_port: None,
         agent: AgentIntent { server_id: Some("id-1".into()), provider: Some("harvester".into()) },
         guac: GuacIntent { zone: Some("default".into()) },
-        token_format: Default::default(),
-        swap_mib: None,
-        apt_wait: Duration::from_secs(60),
-        network: Default::default(),
-        metadata: Default::default(),
-        budget: Duration::from_secs(570),
-        installer: InstallerIntent::default(),
-        skip: Vec::new(),
-        force: false,
+        ..Intent::new(role, release, manager)
     }
 }
 

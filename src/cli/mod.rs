@@ -10,6 +10,7 @@ pub mod kasm_flags;
 pub mod plan;
 pub mod preflight;
 pub mod release;
+pub mod run;
 pub mod status;
 pub mod teller;
 pub mod token;
@@ -69,6 +70,8 @@ impl Global {
 enum Command {
     /// Install: one shot, safe to repeat
     Install(install::Args),
+    /// The service: install if needed, then watch
+    Run(run::Args),
     /// What would happen, without doing it
     Plan(plan::Args),
     /// The checks alone
@@ -118,6 +121,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Install(args) => install::run(global, args).await,
+        Command::Run(args) => run::run(global, args).await,
         Command::Plan(args) => plan::run(global, args).await,
         Command::Preflight(args) => preflight::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,

@@ -163,6 +163,8 @@ pub enum Error {
     Several {
         /// How many, at least two.
         count: usize,
+        /// What is not set, if that is all that is wrong; else empty.
+        missing: Vec<&'static str>,
         /// All of them, chained.
         #[source]
         all: Arc<Chained>,
@@ -199,7 +201,18 @@ impl Error {
             format!("{error}{cause} [{}]\n{}", error.reason(), error.help())
         };
         let chain = errors.iter().rev().fold(None, |next, error| Some(Arc::new(Chained { text: text(error), next })));
-        chain.map(|all| Error::Several { count: errors.len(), all })
+        let missing = errors.iter().map(Error::missing).collect::<Option<Vec<_>>>().unwrap_or_default().concat();
+        chain.map(|all| Error::Several { count: errors.len(), missing, all })
+    }
+
+    /// The settings that are in no source, if that is all that is wrong: then another file may bring them.
+    /// What was given empty, or as a template's placeholder, is wrong.
+    pub fn missing(&self) -> Option<Vec<&'static str>> {
+        match self {
+            Error::Missing { key, emptied: None, .. } | Error::TokenMissing { key, .. } => Some(vec![key]),
+            Error::Several { missing, .. } if !missing.is_empty() => Some(missing.clone()),
+            _ => None,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub use crate::intent::Intent;
 pub use error::Error;
 pub use layer::Layer;
 pub use merged::Merged;
-pub use understand::Understood;
+pub use understand::{Ready, RunOptions, Understood};
 
 use crate::paths::Paths;
 use layer::{Origin, Raw};

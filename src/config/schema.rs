@@ -296,6 +296,23 @@ pub static SETTINGS: &[Setting] = &[
     .also(&["swap_size"]),
     setting("apt.wait", Duration, "5m", "\"5m\"", "How long the package manager may stay busy"),
     setting(
+        "run.ready",
+        Choice(&["healthy", "at-once"]),
+        "healthy",
+        "\"healthy\"",
+        "When `run` tells systemd that it is ready: when the node is healthy, or at once",
+    ),
+    setting(
+        "run.wait",
+        Duration,
+        "10m",
+        "\"10m\"",
+        "How long `run` waits for a configuration that is not complete yet",
+    )
+    .also(&["config_wait"]),
+    setting("run.watch", Duration, "30s", "\"30s\"", "How often `run` looks at the containers of a node that is up")
+        .also(&["interval"]),
+    setting(
         "run.user_data",
         Choice(&["auto", "off", "ec2", "nocloud", "config-drive"]),
         "auto: EC2's metadata service on EC2, and a disk labelled cidata or config-2 where one is there",

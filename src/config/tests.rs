@@ -112,7 +112,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         provider = "a/b"
     "#;
     insta::assert_snapshot!(failure(intent(&[&layer(text)]).unwrap_err()), @r#"
-    error: 5 things are wrong with the configuration [config.several]
+    error: 6 things are wrong with the configuration [config.several]
       because: /etc/kasm-bootstrap/config.toml:3: accept_eula is false, and Kasm Workspaces cannot be installed without accepting its EULA [config.eula]
                read Kasm's EULA, then remove the line or give --accept-eula
       because: /etc/kasm-bootstrap/config.toml:2: role is `web`, and this program installs only agent and guac [config.value]
@@ -123,6 +123,8 @@ fn everything_that_is_wrong_is_said_at_once() {
                write only the host, without `https` and path: kasm.example.com
       because: /etc/kasm-bootstrap/config.toml:8: agent.provider is `a/b`: the character `/` does not survive Kasm's installer [config.value]
                use letters, digits, `.`, `_` and `-`
+      because: /etc/kasm-bootstrap/config.toml:4: proxy_port is `70000`, which is no port [config.value]
+               write a number from 1 to 65535
     help: correct each of them, then try again with `kasm-bootstrap config check`
     "#);
 }

@@ -3,8 +3,10 @@
 
 mod known;
 mod metadata;
+mod run_options;
 
 pub use known::Known;
+pub use run_options::{Ready, RunOptions};
 
 use super::catalog;
 use super::error::Error;
@@ -70,6 +72,8 @@ impl<'a> Reader<'a> {
     /// `None` only if there are errors.
     fn intent(&mut self) -> Option<Intent> {
         self.eula();
+        // The service's own settings are no part of the intent, but must be right as well.
+        self.run_options();
         let role = self.role();
         let release = self.release();
         let manager = self.manager(role);
@@ -85,22 +89,21 @@ impl<'a> Reader<'a> {
             );
         }
         let intent = Intent {
-            role: role?,
             address,
             proxy_port: self.parsed("proxy_port", value::port),
             agent,
             guac: GuacIntent { zone: self.parsed("guac.zone", value::word) },
             token_format: self.token_format(),
             swap_mib: self.parsed("swap.size", value::mebibytes).filter(|size| *size > 0),
-            apt_wait: self.parsed("apt.wait", value::duration).unwrap_or(Duration::from_secs(5 * 60)),
+            apt_wait: self.parsed("apt.wait", value::duration).unwrap_or(Intent::APT_WAIT),
             network: self.network(),
             metadata: self.metadata(),
             budget: self.budget(),
             installer: self.installer(),
             skip: self.list("preflight.skip", |name| Ok(name.to_owned())),
             force: self.parsed("force", value::boolean).unwrap_or(false),
-            release: release?,
-            manager: manager?,
+            // Last, so that what is wrong with any setting is said although one of these is missing.
+            ..Intent::new(role?, release?, manager?)
         };
         Some(intent)
     }
@@ -128,7 +131,7 @@ impl<'a> Reader<'a> {
     }
 
     fn manager(&mut self, role: Option<Role>) -> Option<ManagerIntent> {
-        let wait = self.parsed("manager.wait", value::duration).unwrap_or(Duration::from_secs(2 * 60));
+        let wait = self.parsed("manager.wait", value::duration).unwrap_or(ManagerIntent::WAIT);
         let key = self.manager_key(role);
         let help = match role {
             Some(Role::Guac) => "give --api-hostname HOST, or manager.address in the configuration",
@@ -260,7 +263,7 @@ impl<'a> Reader<'a> {
             }),
             span => Ok(span),
         });
-        budget.unwrap_or(Duration::from_secs(570))
+        budget.unwrap_or(Intent::BUDGET)
     }
 
     fn network(&mut self) -> net::Options {

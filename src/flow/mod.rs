@@ -1,4 +1,5 @@
 //! The order of things: what a command does, step by step.
 
+pub mod boot;
 pub mod install;
 pub mod run;

@@ -4,4 +4,4 @@ pub mod error;
 pub mod prove;
 
 pub use error::Error;
-pub use prove::{Proof, prove};
+pub use prove::{Proof, come_up, is_started, look, prove};

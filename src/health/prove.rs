@@ -8,12 +8,14 @@ use crate::kasm::docker::{self, Container};
 use crate::kasm::layout::Installed;
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Docker tells of changes only through an endless answer that can break; asking anew each second is
 /// cheaper than both ways together.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Why nothing is known when Docker had not answered at the deadline.
+const NO_ANSWER: &str = "no answer in time";
 
 /// What was proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,62 +55,87 @@ pub async fn prove(
     if !differences.is_empty() {
         return Err(Error::OtherConfiguration { differences });
     }
-    let not_started = is_not_started(intent);
+    let not_started = !is_started(intent);
     let containers = match not_started {
         true => Vec::new(),
-        false => containers_up(paths, &installed, intent.role, deadline, observer).await?,
+        false => come_up(paths, intent.role, deadline, observer).await?,
     };
     Ok(Proof { version: installed.version, dir: installed.dir, containers, not_started })
 }
 
-/// True if the installer was told not to start anything.
-fn is_not_started(intent: &Intent) -> bool {
+/// False if the installer was told not to start anything.
+pub fn is_started(intent: &Intent) -> bool {
     let installer = &intent.installer;
-    installer.flags.iter().any(|flag| flag == "no-start")
-        || installer.extra.iter().any(|extra| extra == "--no-start" || extra == "-D")
+    !installer.flags.iter().any(|flag| flag == "no-start")
+        && !installer.extra.iter().any(|extra| extra == "--no-start" || extra == "-D")
 }
 
-async fn containers_up(
+/// One look at the containers of what is installed: those that are up, in Docker's words, or what is
+/// wrong. What is configured is not looked at.
+pub async fn look(paths: &Paths, role: Role, deadline: Deadline) -> Result<Vec<(String, String)>, Error> {
+    let Some(installed) = Installed::read(paths) else {
+        return Err(Error::NotInstalled { current: "/opt/kasm/current".into(), why: "is not there, or leads nowhere" });
+    };
+    look_at(&paths.docker_socket(), &installed.containers(role), deadline).await
+}
+
+async fn look_at(socket: &Path, expected: &[&str], deadline: Deadline) -> Result<Vec<(String, String)>, Error> {
+    let Ok(answer) = tokio::time::timeout_at(deadline.instant().into(), docker::containers(socket)).await else {
+        let why = NO_ANSWER.to_owned();
+        return Err(Error::Docker(docker::Error::Unreachable { path: socket.to_owned(), why }));
+    };
+    let list = answer.map_err(Error::Docker)?;
+    let troubles = troubles(expected, &list);
+    let Some((first, _)) = troubles.first() else { return Ok(up(expected, &list)) };
+    let first = (*first).to_owned();
+    let troubles = troubles.iter().map(|(name, words)| format!("{name} {words}")).collect();
+    Err(Error::Containers { troubles, first })
+}
+
+/// Waits until the containers of what is installed are up, however long they take to start.
+pub async fn come_up(
     paths: &Paths,
-    installed: &Installed,
     role: Role,
     deadline: Deadline,
     observer: &dyn Observer,
 ) -> Result<Vec<(String, String)>, Error> {
-    let expected = installed.containers(role);
-    let socket = paths.docker_socket();
     let mut told = None;
     let mut last = None;
     loop {
-        let asked = docker::containers(&socket);
-        let Ok(answer) = tokio::time::timeout_at(deadline.instant().into(), asked).await else {
+        let trouble = match look(paths, role, deadline).await {
+            Ok(up) => return Ok(up),
+            Err(trouble @ Error::NotInstalled { .. }) => return Err(trouble),
             // What was seen before says more than that the last question came too late.
-            let why = "no answer in time".to_owned();
-            return Err(last.unwrap_or(Error::Docker(docker::Error::Unreachable { path: socket, why })));
+            Err(trouble) if trouble.is_late() => return Err(last.unwrap_or(trouble)),
+            Err(trouble) if deadline.is_over() => return Err(trouble),
+            Err(trouble) => trouble,
         };
-        let (trouble, wait) = match answer {
-            Ok(list) => {
-                let troubles = troubles(&expected, &list);
-                let Some((first, words)) = troubles.first() else { return Ok(up(&expected, &list)) };
-                let wait = Wait { what: format!("container {first}"), holder: Some(words.clone()), deadline };
-                let first = (*first).to_owned();
-                let troubles = troubles.iter().map(|(name, words)| format!("{name} {words}")).collect();
-                (Error::Containers { troubles, first }, wait)
-            }
-            Err(error) => {
-                let wait = Wait { what: "Docker".into(), holder: Some(error.to_string()), deadline };
-                (Error::Docker(error), wait)
-            }
-        };
-        if deadline.is_over() {
-            return Err(trouble);
-        }
+        let wait = trouble.wait(deadline);
         if told.as_ref() != Some(&wait) {
             observer.waiting(&wait);
             told = Some(wait);
         }
         last = Some(trouble);
         tokio::time::sleep(ASK_AGAIN.min(deadline.remaining())).await;
+    }
+}
+
+impl Error {
+    fn is_late(&self) -> bool {
+        matches!(self, Error::Docker(docker::Error::Unreachable { why, .. }) if why == NO_ANSWER)
+    }
+
+    /// What is waited for while this is so.
+    fn wait(&self, deadline: Deadline) -> Wait {
+        let (what, holder) = match self {
+            Error::Containers { troubles, first } => {
+                let words = troubles.first().and_then(|words| words.strip_prefix(first.as_str()));
+                (format!("container {first}"), words.unwrap_or_default().trim_start().to_owned())
+            }
+            Error::Docker(error) => ("Docker".to_owned(), error.to_string()),
+            other => ("the containers".to_owned(), other.to_string()),
+        };
+        Wait { what, holder: Some(holder), deadline }
     }
 }
 

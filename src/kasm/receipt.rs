@@ -34,6 +34,10 @@ pub struct Receipt {
     pub attempt: u32,
     /// True once the node was proved to be what was asked for, and up.
     pub proved: bool,
+    /// The instance it was installed on, where that was asked for (`cloud-init:i-0abc`): on another one the
+    /// disk is a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
 }
 
 impl Receipt {
@@ -111,6 +115,7 @@ mod tests {
             address: "10.0.0.4".into(),
             attempt: 2,
             proved: true,
+            instance: Some("cloud-init:i-0abc".into()),
         };
         receipt.write(&paths).unwrap();
         assert_eq!(Receipt::read(&paths).unwrap().as_ref(), Some(&receipt));

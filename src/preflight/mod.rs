@@ -32,6 +32,8 @@ use tokio::sync::OnceCell;
 const CHECK_TIME: Duration = Duration::from_secs(10);
 /// What all questions to the manager may take together: less, so that they can still say what they saw.
 const LOOK_TIME: Duration = Duration::from_secs(9);
+/// The same where a later step waits for the manager, and the download should not have to.
+const GLANCE_TIME: Duration = Duration::from_secs(2);
 
 /// One question.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +117,8 @@ impl Context {
     /// Looks at the manager, once for all the checks that ask about it.
     async fn look(&self, address: &HostPort) -> &Look {
         let manager = Manager::new(&self.paths, address, &self.network);
-        self.look.get_or_init(|| async move { manager.look(Deadline::after(LOOK_TIME)).await }).await
+        let time = if self.mode == Mode::Wait { GLANCE_TIME } else { LOOK_TIME };
+        self.look.get_or_init(|| async move { manager.look(Deadline::after(time)).await }).await
     }
 
     /// Looks at Docker, once for all the checks that ask about it.

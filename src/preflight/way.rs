@@ -45,6 +45,9 @@ pub(super) fn mirror(context: &Context) -> BoxFuture<'_, Verdict> {
         if context.cached {
             return Verdict::Skipped("the release is here already".into());
         }
+        if context.mode == Mode::Wait {
+            return Verdict::Skipped("the download itself follows".into());
+        }
         if context.sources.is_empty() {
             return Verdict::Skipped("no release is given".into());
         }
@@ -57,13 +60,9 @@ pub(super) fn mirror(context: &Context) -> BoxFuture<'_, Verdict> {
         let good = asked.into_iter().find_map(Result::ok);
         let remedy = "open it from this machine with curl -v; check the address, the proxy and the certificate, or \
                       give another mirror with --release-url";
-        let waits = if context.mode == Mode::Wait { " (will be tried again)" } else { "" };
         match good {
             Some(good) if bad.is_empty() => Verdict::Pass(good),
             Some(good) => Verdict::Warn { detail: format!("{}; but {good}", bad.join("; ")), remedy: remedy.into() },
-            None if context.mode == Mode::Wait => {
-                Verdict::Warn { detail: format!("not yet: {}{waits}", bad.join("; ")), remedy: remedy.into() }
-            }
             None => Verdict::Fail {
                 detail: format!("the release cannot be downloaded: {}", bad.join("; ")),
                 remedy: remedy.into(),

@@ -3,6 +3,7 @@
 pub mod journald;
 pub mod lines;
 pub mod status;
+pub mod systemd;
 pub mod terminal;
 
 pub use status::Status;

@@ -4,12 +4,12 @@ use super::error::Error;
 use super::event::{Ending, Event};
 use super::hub::{Hub, StepObserver};
 use super::journal::Earlier;
+use super::signals::Signals;
 use super::{Context, Finish, Plan, Step};
 use crate::deadline::Deadline;
 use crate::error::Failure;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What is kept of the budget for telling how it ended.
 const RESERVE: Duration = Duration::from_secs(30);
@@ -145,31 +145,6 @@ fn finished_earlier<W>(step: &Step<W>, work: &W, earlier: Option<&Earlier>) -> O
 fn ended(step: &str, ending: Ending, detail: String, took: Duration) -> Event {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     Event::StepEnded { step: step.into(), ending, detail, took_ms }
-}
-
-struct Signals {
-    term: tokio::signal::unix::Signal,
-    int: tokio::signal::unix::Signal,
-    /// Listened to and passed over: an operator's lost connection must not stop an installer midway.
-    _hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Signals, Error> {
-        let listen = |kind| signal(kind).map_err(|source| Error::State { path: "the signal handler".into(), source });
-        Ok(Signals {
-            term: listen(SignalKind::terminate())?,
-            int: listen(SignalKind::interrupt())?,
-            _hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.term.recv() => "SIGTERM",
-            _ = self.int.recv() => "SIGINT",
-        }
-    }
 }
 
 #[cfg(test)]

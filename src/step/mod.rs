@@ -7,6 +7,7 @@ pub mod event;
 pub mod hub;
 pub mod journal;
 pub mod lock;
+pub mod signals;
 
 pub use engine::{Outcome, execute};
 pub use error::Error;
@@ -14,6 +15,7 @@ pub use event::{Ending, Entry, Event};
 pub use hub::{Hub, View};
 pub use journal::Journal;
 pub use lock::RunLock;
+pub use signals::Signals;
 
 use crate::deadline::Deadline;
 use crate::error::Failure;

@@ -26,8 +26,7 @@ const DYING: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 const ASK_TIME: Duration = Duration::from_secs(5);
 
 /// Checks whose question a later step asks again, and waits for the answer.
-const FOLLOWED: [&str; 7] =
-    ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address", "proxy", "release-mirror"];
+const FOLLOWED: [&str; 6] = ["manager-name", "manager-tcp", "manager-tls", "manager-health", "address", "proxy"];
 
 /// Puts back what a killed run has left: timers paused, apt's snippet, an installer still at work.
 pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
@@ -126,7 +125,13 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     if work.intent.force {
         return Ok(Finish::Done(format!("{name} is installed and will be replaced (--force)")));
     }
-    let receipt = Receipt::read(&work.paths)?.filter(|receipt| receipt.version == installed.version);
+    let receipt = Receipt::read(&work.paths)?;
+    if let Some((other, this)) = receipt.as_ref().and_then(|receipt| work.copied(receipt)) {
+        return Ok(Finish::Done(format!(
+            "{name} was installed on instance {other}, this is instance {this}: it is installed anew"
+        )));
+    }
+    let receipt = receipt.filter(|receipt| receipt.version == installed.version);
     // Written after the installer's good end and by its last attempt: then only the journal lacks the end,
     // for a kill or a full disk, and a node that may be at work is not wiped for that.
     let ended = receipt.as_ref().is_some_and(|receipt| {

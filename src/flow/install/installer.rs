@@ -11,6 +11,7 @@ use crate::kasm::layout::Installed;
 use crate::kasm::receipt::{self, Receipt};
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
+use crate::machine::instance::Instance;
 use crate::observe::Observer;
 use crate::paths::{ENV_ROOT, Paths, environment_for_children};
 use crate::release::Digest;
@@ -51,7 +52,7 @@ impl Install {
     pub fn is_installed(&self) -> bool {
         let receipt = Receipt::read(&self.paths).ok().flatten();
         let (Some(receipt), Some(installed)) = (receipt, Installed::read(&self.paths)) else { return false };
-        receipt.version == installed.version && receipt.digest == self.digest()
+        receipt.version == installed.version && receipt.digest == self.digest() && self.copied(&receipt).is_none()
     }
 }
 
@@ -64,7 +65,9 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     let command = command_line(work, &release)?;
     cx.observer.note(&format!("running {}", command.shown()));
     if work.intent.force {
-        wipe(work, cx).await?;
+        wipe(work, "--force", cx).await?;
+    } else if Receipt::read(&work.paths)?.is_some_and(|receipt| work.copied(&receipt).is_some()) {
+        wipe(work, "a copy of another instance", cx).await?;
     }
     // While the installer runs, its own apt waits for the locks that it can be told to wait for.
     if let Err(error) = apt::snippet::place(&work.paths, cx.deadline.remaining()) {
@@ -107,6 +110,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         address: work.own_address(),
         attempt,
         proved: false,
+        instance: work.identity.best().map(Instance::to_string),
     };
     receipt.write(&work.paths)?;
     let name = installed.version.map(|version| format!("Kasm {version}")).unwrap_or_else(|| "Kasm".into());
@@ -144,12 +148,12 @@ fn judge(work: &Install, error: kasm::Error) -> Failure {
     failure
 }
 
-/// Removes what is installed, and says what.
-async fn wipe(work: &Install, cx: Context<'_>) -> Result<(), Failure> {
+/// Removes what is installed, and says what and why.
+async fn wipe(work: &Install, why: &str, cx: Context<'_>) -> Result<(), Failure> {
     let Some(installed) = Installed::read(&work.paths) else { return Ok(()) };
     let shown = work.paths.shown(&installed.dir);
     cx.observer.warn(&format!(
-        "--force: wiping {} with its configuration, certificates and tokens, and the links current and bin",
+        "{why}: wiping {} with its configuration, certificates and tokens, and the links current and bin",
         shown.display()
     ));
     stop(work, cx).await;

@@ -17,7 +17,9 @@ use crate::error::Failure;
 use crate::intent::Intent;
 use crate::intent::{Digest, Role, Source};
 use crate::kasm::manager::Manager;
+use crate::kasm::receipt::Receipt;
 use crate::machine::address::Found;
+use crate::machine::instance::{Identity, Instance, Relation};
 use crate::net;
 use crate::observe::Observer;
 use crate::paths::Paths;
@@ -40,6 +42,8 @@ pub struct Install {
     half_done: bool,
     /// The wanted version is there, but was not proved yet: only that is left.
     installed: Cell<bool>,
+    /// Which instance this is, where that matters: by hand nobody asks.
+    identity: Identity,
     tarball: RefCell<Option<Verified<Tarball>>>,
     /// The digest a sidecar told.
     learned: RefCell<Option<String>>,
@@ -57,10 +61,25 @@ impl Install {
             intent,
             half_done: false,
             installed: Cell::new(false),
+            identity: Identity::default(),
             tarball: RefCell::new(None),
             learned: RefCell::new(None),
             address: RefCell::new(None),
         })
+    }
+
+    /// The same, knowing which instance this machine is: what was installed on another one is a copy, and is
+    /// installed anew.
+    pub fn on(self, identity: Identity) -> Install {
+        Install { identity, ..self }
+    }
+
+    /// The instance a receipt is about, and this one, if they are not the same.
+    fn copied(&self, receipt: &Receipt) -> Option<(String, Instance)> {
+        match self.identity.relation(receipt.instance.as_deref()) {
+            Relation::Other(this) => Some((receipt.instance.clone().unwrap_or_default(), this)),
+            Relation::Same | Relation::Unknown => None,
+        }
     }
 
     /// The plan: what will be done, in words and in code.
@@ -223,18 +242,29 @@ impl Install {
     }
 }
 
-/// Runs the whole job.
+/// Runs the whole job, whatever instance this machine is.
 pub async fn run(paths: &Paths, intent: Intent, views: Vec<Box<dyn View>>) -> Result<Report, Failure> {
+    run_on(paths, intent, Identity::default(), views).await
+}
+
+/// Runs the whole job on this instance: see [`Install::on`].
+pub async fn run_on(
+    paths: &Paths,
+    intent: Intent,
+    identity: Identity,
+    views: Vec<Box<dyn View>>,
+) -> Result<Report, Failure> {
     let budget = intent.budget;
-    let mut work = Install::new(paths, intent)?;
+    let mut work = Install::new(paths, intent)?.on(identity);
     let plan = work.plan();
     let ready = Ready::take(paths, plan.verb, &plan.fingerprint)?;
     work.half_done = ready.earlier().is_some_and(|earlier| before::is_half_done(paths, earlier));
     ready.run(&plan, &work, budget, views, || put_back(paths)).await
 }
 
-/// Puts back what was changed for the run only. Returns what could not be put back.
-async fn put_back(paths: &Paths) -> Vec<String> {
+/// Puts back what was changed for the run only. Returns what could not be put back. Whoever calls it holds
+/// the run's lock.
+pub async fn put_back(paths: &Paths) -> Vec<String> {
     let collect = Collect::default();
     let systemctl = systemctl();
     apt::timers::restore(paths, systemctl.as_ref(), &collect).await;

@@ -1,0 +1,27 @@
+#!/bin/sh
+# A connection proxy (guac), for providers whose user-data is a script.
+# Fill in: URL and SHA-256 of the package, unless the image has it; YOUR_REGISTRATION_TOKEN and the zone.
+# Kasm fills in the rest: it reads this as a template, so a brace of your own is written twice.
+set -eu
+umask 077
+mkdir -p /etc/kasm-bootstrap
+cat >/etc/kasm-bootstrap/config.toml <<'END'
+role = "guac"
+[release]
+version = "1.19.0"
+[manager]
+address = "{upstream_auth_address}"
+[guac]
+registration_token = "YOUR_REGISTRATION_TOKEN"
+zone = "default"
+[swap]
+size = "4G"
+END
+if ! command -v kasm-bootstrap >/dev/null; then
+  url=https://YOUR_MIRROR/kasm-bootstrap_amd64.deb
+  sha256=YOUR_SHA256_OF_THE_PACKAGE
+  curl -fsSL --retry 9 --retry-all-errors -o /run/kb.deb "$url"
+  echo "$sha256  /run/kb.deb" | sha256sum -c
+  apt-get -o DPkg::Lock::Timeout=300 -y install /run/kb.deb
+fi
+systemctl start --no-block kasm-bootstrap.service

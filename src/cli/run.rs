@@ -1,0 +1,91 @@
+//! `kasm-bootstrap run`: the service.
+
+use super::teller::Teller;
+use super::{Global, answer::Answer, views};
+use crate::config::{self, Layer, Sources};
+use crate::error::Failure;
+use crate::flow::boot::{self, Boot};
+use crate::observe::{Observer, Supervisor, Wait};
+use crate::report::systemd::Systemd;
+use serde_json::json;
+
+/// Flags of `run`: none of its own. What it is to do is in the configuration.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {}
+
+const EXAMPLES: &str = "\
+Made for systemd (Type=notify): it says what it waits for in `systemctl status`,
+is ready when the node is healthy, and ends with 0 when it is told to stop.
+It installs once on each instance; after a reboot it only watches. An incomplete
+configuration is waited for, a wrong one is an error.
+
+Examples:
+  systemctl enable --now kasm-bootstrap    As a service
+  kasm-bootstrap run                       By hand, until Ctrl-C
+  kasm-bootstrap plan install              What it would install
+  kasm-bootstrap status --wait             Wait until it has installed";
+
+/// Runs the command.
+pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
+    let paths = global.paths();
+    let systemd = Systemd::from_environment();
+    let console = Console { systemd: systemd.clone(), teller: Teller::new(global) };
+    let mut views = views::views(global);
+    views.push(Box::new(systemd.clone()));
+    let file = global.config.as_deref();
+    let load = || {
+        let environment = std::env::vars_os().collect();
+        config::load(&Sources { paths: &paths, file, environment, flags: Layer::default() })
+    };
+    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views };
+    let life = async {
+        let result = boot::run(boot).await;
+        if let Err(failure) = &result {
+            systemd.status(&format!("failed: {} [{}]", failure.message, failure.reason));
+        }
+        result
+    };
+    let signal = systemd.beside(life).await?;
+    Ok(Answer::new(format!("stopped by {signal}"), json!({ "result": "stopped", "signal": signal })))
+}
+
+/// Tells systemd, and whoever reads standard error.
+struct Console {
+    systemd: Systemd,
+    teller: Teller,
+}
+
+impl Observer for Console {
+    fn waiting(&self, wait: &Wait) {
+        self.systemd.waiting(wait);
+        self.teller.waiting(wait);
+    }
+
+    fn bytes(&self, done: u64, total: Option<u64>) {
+        self.systemd.bytes(done, total);
+    }
+
+    fn note(&self, text: &str) {
+        self.teller.say(text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.teller.warn(text);
+    }
+}
+
+impl Supervisor for Console {
+    fn ready(&self) {
+        self.systemd.ready();
+    }
+
+    fn stopping(&self) {
+        self.systemd.stopping();
+    }
+
+    fn status(&self, text: &str) {
+        self.systemd.status(text);
+        self.teller.say(text);
+    }
+}

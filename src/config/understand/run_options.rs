@@ -1,0 +1,69 @@
+//! How the service `kasm-bootstrap run` goes about its work: no part of what is wanted of the node.
+
+use super::super::error::Error;
+use super::super::merged::Merged;
+use super::super::value::{self, Wrong};
+use super::Reader;
+use std::time::Duration;
+
+/// When the service tells systemd that it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ready {
+    /// When the node is healthy.
+    #[default]
+    Healthy,
+    /// At once: nothing that is ordered after it waits for the node.
+    AtOnce,
+}
+
+/// The settings of the table `run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOptions {
+    /// When the service is ready.
+    pub ready: Ready,
+    /// How long a configuration that is not complete is waited for.
+    pub wait: Duration,
+    /// The time between two looks at a node that is up; never zero.
+    pub watch: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> RunOptions {
+        RunOptions { ready: Ready::Healthy, wait: Duration::from_secs(10 * 60), watch: Duration::from_secs(30) }
+    }
+}
+
+impl Merged {
+    /// The settings of the service. All that is wrong with them is in the one error.
+    pub fn run_options(&self) -> Result<RunOptions, Error> {
+        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
+        let options = reader.run_options();
+        Error::of(reader.errors).map_or(Ok(options), Err)
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn run_options(&mut self) -> RunOptions {
+        let ready = self.parsed("run.ready", |text| match text {
+            "healthy" => Ok(Ready::Healthy),
+            "at-once" => Ok(Ready::AtOnce),
+            other => Err(Wrong {
+                problem: format!("is {}", super::super::error::quoted(other)),
+                help: "write healthy or at-once".into(),
+            }),
+        });
+        let watch = self.parsed("run.watch", |text| match value::duration(text)? {
+            Duration::ZERO => Err(Wrong {
+                problem: "is 0, and looking without a pause would be all that this machine does".into(),
+                help: "write a number with a unit, such as 30s".into(),
+            }),
+            span => Ok(span),
+        });
+        let usual = RunOptions::default();
+        RunOptions {
+            ready: ready.unwrap_or_default(),
+            wait: self.parsed("run.wait", value::duration).unwrap_or(usual.wait),
+            watch: watch.unwrap_or(usual.watch),
+        }
+    }
+}

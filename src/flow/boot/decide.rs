@@ -1,0 +1,81 @@
+//! What is to be done on this boot: install, or only watch what is there.
+
+use super::{BUDGET, Watched};
+use crate::intent::{Digest, Intent};
+use crate::kasm::layout::Installed;
+use crate::kasm::receipt::Receipt;
+use crate::machine::instance::{Identity, Relation};
+use crate::observe::Supervisor;
+use crate::paths::Paths;
+use std::time::Duration;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Run the whole job: it finds out itself how much of it is left.
+    Install(Box<Intent>),
+    /// It is all done: see within so much time that the node is up, and watch it.
+    Watch(Watched, Duration),
+}
+
+/// With a configuration that is complete.
+pub(super) fn with(paths: &Paths, intent: Box<Intent>, identity: &Identity, supervisor: &dyn Supervisor) -> Decision {
+    match proved(paths) {
+        Some((receipt, installed)) if is_wanted(&receipt, &installed, &intent) && !is_copy(&receipt, identity) => {
+            say(&receipt, "and proved: it is only watched", supervisor);
+            Decision::Watch(Watched::of(&intent), intent.budget)
+        }
+        _ => Decision::Install(intent),
+    }
+}
+
+/// While the configuration lacks something: a node that was proved on this very instance needs none. A
+/// silent metadata service must not keep it from being watched.
+pub(super) fn without(
+    paths: &Paths,
+    identity: &Identity,
+    lacking: &str,
+    supervisor: &dyn Supervisor,
+) -> Option<Decision> {
+    let (receipt, _) = proved(paths)?;
+    if identity.relation(receipt.instance.as_deref()) != Relation::Same {
+        return None;
+    }
+    say(&receipt, &format!("and proved: it is watched without a configuration ({lacking})"), supervisor);
+    Some(Decision::Watch(Watched { role: receipt.role, started: true }, BUDGET))
+}
+
+/// True if a node was proved to be up on this machine, or on the one it is a copy of.
+pub(super) fn is_proved(paths: &Paths) -> bool {
+    proved(paths).is_some()
+}
+
+/// The receipt of an installation that was proved and is still there.
+fn proved(paths: &Paths) -> Option<(Receipt, Installed)> {
+    // One that cannot be read is for the installation to refuse, in its own words.
+    let receipt = Receipt::read(paths).ok().flatten().filter(|receipt| receipt.proved)?;
+    let installed = Installed::read(paths).filter(|installed| installed.version == receipt.version)?;
+    Some((receipt, installed))
+}
+
+fn is_wanted(receipt: &Receipt, installed: &Installed, intent: &Intent) -> bool {
+    let release = match (&intent.release.digest, &intent.release.version) {
+        (Digest::Pinned(digest), _) => receipt.digest.eq_ignore_ascii_case(digest),
+        (Digest::Sidecar, Some(version)) => installed.is_version(version),
+        // Nothing says which release it should be: then it is no other.
+        (Digest::Sidecar, None) => true,
+    };
+    release && receipt.role == intent.role
+}
+
+fn is_copy(receipt: &Receipt, identity: &Identity) -> bool {
+    matches!(identity.relation(receipt.instance.as_deref()), Relation::Other(_))
+}
+
+fn say(receipt: &Receipt, so: &str, supervisor: &dyn Supervisor) {
+    let version = receipt.version.as_deref().map(|version| format!("Kasm {version}"));
+    supervisor.note(&format!("{} was installed at {} {so}", version.unwrap_or_else(|| "Kasm".into()), receipt.at));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The life of the service: from the machine's start to a node that is up, and from then on watching it.
+//!
+//! ```text
+//! cloud-init's network stage ─> user-data ─> configuration ─┬─> install ─┬─> watch
+//!                                                           └────────────┘ what is proved already
+//! ```
+//!
+//! Nothing here is done twice for one instance: what was proved on this instance is only watched, and no
+//! token is looked at for that. SIGTERM ends it at any moment; a step that is at work ends as it does in
+//! `install`, and its end is on record.
+
+mod configuration;
+mod decide;
+mod handed;
+mod watch;
+
+use super::install;
+use crate::config::{self, Loaded, Ready, RunOptions};
+use crate::deadline::Deadline;
+use crate::error::Failure;
+use crate::intent::{Intent, Role};
+use crate::machine::cloud_init;
+use crate::machine::instance::Identity;
+use crate::observe::Supervisor;
+use crate::paths::Paths;
+use crate::step::{RunLock, Signals, View};
+use decide::Decision;
+use futures_util::future::{Either, FutureExt, select};
+use std::future::Future;
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+/// How long cloud-init may take to its network stage's end. It gives up on a cloud's metadata after two
+/// minutes at most, and waits for a network before that.
+const CLOUD_INIT: Duration = Duration::from_secs(5 * 60);
+/// What a start may take where no configuration says it.
+const BUDGET: Duration = Duration::from_secs(570);
+
+/// What the service is given.
+pub struct Boot<'a> {
+    /// Every path.
+    pub paths: &'a Paths,
+    /// The one configuration file, if the usual ones are not to be read.
+    pub file: Option<&'a Path>,
+    /// Reads the configuration, anew each time.
+    pub load: &'a dyn Fn() -> Result<Loaded, config::Error>,
+    /// Who wants to know.
+    pub supervisor: &'a dyn Supervisor,
+    /// The views of a run.
+    pub views: Vec<Box<dyn View>>,
+}
+
+/// Runs until it is told to stop; then the signal's name.
+///
+/// # Errors
+/// Whatever keeps the node from coming up; [`crate::error::Exit::may_pass`] tells what is worth another try.
+/// Once the node was up, nothing ends the watch but a signal.
+pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
+    let Boot { paths, file, load, supervisor, views } = boot;
+    // From here on, so that no signal falls between two of the things below.
+    let mut signals = Signals::listen()?;
+    let place = configuration::Place { paths, file, load };
+    let prepare = prepare(&place, supervisor);
+    let Prepared { options, identity, decision } = match or_signal(&mut signals, prepare).await {
+        Either::Left(prepared) => prepared?,
+        Either::Right(signal) => return Ok(stopped(supervisor, signal)),
+    };
+    let (watched, until) = match decision {
+        Decision::Watch(watched, budget) => {
+            tidy(paths, supervisor).await;
+            (watched, Some(Deadline::after(budget)))
+        }
+        Decision::Install(intent) => {
+            let watched = Watched::of(&intent);
+            let budget = Deadline::after(intent.budget);
+            let installed = install(&mut signals, paths, *intent, identity, supervisor, views).await;
+            match installed? {
+                Either::Left(proved) => (watched, (!proved).then_some(budget)),
+                Either::Right(signal) => return Ok(stopped(supervisor, signal)),
+            }
+        }
+    };
+    match or_signal(&mut signals, watch::watch(paths, &watched, &options, until, supervisor)).await {
+        Either::Left(failure) => Err(failure),
+        Either::Right(signal) => Ok(stopped(supervisor, signal)),
+    }
+}
+
+/// What is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Watched {
+    role: Role,
+    /// False if nothing was to be started.
+    started: bool,
+}
+
+impl Watched {
+    fn of(intent: &Intent) -> Watched {
+        Watched { role: intent.role, started: crate::health::is_started(intent) }
+    }
+}
+
+struct Prepared {
+    options: RunOptions,
+    identity: Identity,
+    decision: Decision,
+}
+
+/// Everything before something is done: waiting, reading, deciding.
+async fn prepare(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) -> Result<Prepared, Failure> {
+    supervisor.status("starting");
+    // As far as it is there already; whether it is right is asked when everybody has written his part.
+    let early = (place.load)().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
+    announce(&early, supervisor);
+    cloud_init::network_stage(place.paths, Deadline::after(CLOUD_INIT), supervisor).await;
+    let told = handed::take(place, supervisor).await?;
+    let identity = Identity::find(place.paths, told.as_deref());
+    let (options, decision) = configuration::wait(place, &early, &identity, supervisor).await?;
+    announce(&options, supervisor);
+    Ok(Prepared { options, identity, decision })
+}
+
+fn announce(options: &RunOptions, supervisor: &dyn Supervisor) {
+    if options.ready == Ready::AtOnce {
+        supervisor.ready();
+    }
+}
+
+/// Installs. Left: whether the node was proved to be up. Right: it was told to stop, and has.
+async fn install(
+    signals: &mut Signals,
+    paths: &Paths,
+    intent: Intent,
+    identity: Identity,
+    supervisor: &dyn Supervisor,
+    views: Vec<Box<dyn View>>,
+) -> Result<Either<bool, &'static str>, Failure> {
+    // A signal from before the run listens itself is not for it to hear.
+    if let Some(signal) = signals.next().now_or_never() {
+        return Ok(Either::Right(signal));
+    }
+    let mut work = pin!(install::run_on(paths, intent, identity, views));
+    // The run hears the signal itself, ends its steps and records that: here it is only said.
+    let (result, signal) = match or_signal(signals, work.as_mut()).await {
+        Either::Left(result) => (result, None),
+        Either::Right(signal) => {
+            supervisor.stopping();
+            (work.await, Some(signal))
+        }
+    };
+    match (result, signal) {
+        (Err(failure), Some(signal)) if failure.reason == INTERRUPTED => Ok(Either::Right(signal)),
+        (Ok(_), Some(signal)) => Ok(Either::Right(signal)),
+        (Err(failure), _) => Err(failure),
+        (Ok(report), None) => Ok(Either::Left(report.result == "done")),
+    }
+}
+
+/// The reason of a run that a signal has ended.
+const INTERRUPTED: &str = "run.interrupted";
+
+/// A run that was killed after its proof has left what it changed for the time of the run.
+async fn tidy(paths: &Paths, supervisor: &dyn Supervisor) {
+    // Whoever holds the lock is at work and needs what it has changed.
+    let Ok(_lock) = RunLock::take(paths, "run") else { return };
+    for warning in install::put_back(paths).await {
+        supervisor.warn(&warning);
+    }
+}
+
+fn stopped(supervisor: &dyn Supervisor, signal: &'static str) -> &'static str {
+    supervisor.stopping();
+    signal
+}
+
+/// The work's end, or the signal that came first. The work is only dropped if it was given as a whole.
+async fn or_signal<F: Future>(signals: &mut Signals, work: F) -> Either<F::Output, &'static str> {
+    match select(pin!(signals.next()), pin!(work)).await {
+        Either::Left((signal, _)) => Either::Right(signal),
+        Either::Right((result, _)) => Either::Left(result),
+    }
+}

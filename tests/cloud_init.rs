@@ -1,0 +1,147 @@
+//! The user-data in `cloud-init/`, filled in as Kasm does it: with Python's `str.format`.
+
+mod common;
+
+use common::{run, spoken};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// KubeVirt's limit for user-data that is part of the machine's description.
+const LIMIT: usize = 2048;
+
+/// What a template is filled in with, at its usual length.
+const VALUES: &str = r#"{
+    "server_hostname": "kasm-agent-harvester-7f3a9c",
+    "server_external_fqdn": "EXTERNAL",
+    "manager_token": "Zq7Wk3Rt9Xv5Lm1Pn8BdZq7Wk3Rt9X",
+    "upstream_auth_address": "kasm-manager.internal.example.com:8443",
+    "server_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "provider_name": "harvester-production-cluster-01",
+    "ssh_key": "ssh-rsa KEY kasm-production-administrators@example.com"
+}"#;
+
+fn templates() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("cloud-init");
+    let mut files: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|kind| kind == "yaml" || kind == "sh"));
+    files.sort();
+    assert_eq!(files.len(), 10, "{files:?}");
+    files
+}
+
+/// Every template with these values. Python itself fills them in: what it says of braces is what counts.
+fn render(values: &str) -> Vec<(PathBuf, String)> {
+    let key = "A".repeat(372); // an RSA key of 2,048 bits
+    let values = values.replace("KEY", &key);
+    let program = "import json, sys\nvalues = json.loads(sys.argv[1])\n\
+                   print(json.dumps([open(name).read().format(**values) for name in sys.argv[2:]]))";
+    let files = templates();
+    let output = Command::new("python3").args(["-c", program, &values]).args(&files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let texts: Vec<String> = serde_json::from_slice(&output.stdout).unwrap();
+    files.into_iter().zip(texts).collect()
+}
+
+fn rendered(external: &str) -> Vec<(PathBuf, String)> {
+    render(&VALUES.replace("EXTERNAL", external))
+}
+
+/// The configuration in filled-in user-data.
+fn configuration(text: &str) -> String {
+    let lines = match text.split_once("content: |\n") {
+        Some((_, rest)) => rest.lines().take_while(|line| line.starts_with("      ")).collect::<Vec<_>>(),
+        None => text.split_once("<<'END'\n").unwrap().1.lines().take_while(|line| *line != "END").collect(),
+    };
+    lines.iter().map(|line| format!("{}\n", line.trim_start())).collect()
+}
+
+/// `config check` of that configuration, with what a baked image adds where the template leaves it to the image.
+fn check(name: &str, text: &str) -> (i32, String, String) {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("etc/kasm-bootstrap");
+    fs::create_dir_all(directory.join("config.d")).unwrap();
+    write_private(&directory.join("config.toml"), &configuration(text));
+    if name.contains("baked") {
+        assert!(!text.contains("[release]"), "{name}: the release is the image's");
+        write_private(&directory.join("config.d/10-baked.toml"), "[release]\nversion = \"1.19.0\"\n");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kasm-bootstrap"));
+    command.arg("--root").arg(root.path()).args(["config", "check"]).env_clear();
+    spoken(&run(&mut command))
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn every_template_can_be_filled_in_and_stays_below_kubevirts_limit() {
+    for (template, text) in rendered("agent-0f1e2d3c4b5a6978.agents.example.com") {
+        assert!(text.len() < LIMIT, "{}: {} bytes", template.display(), text.len());
+        assert!(!text.contains(['{', '}']), "{}: a brace is left", template.display());
+    }
+}
+
+#[test]
+fn the_configuration_in_every_template_is_a_right_one() {
+    for (template, text) in rendered("None") {
+        // A registration token is for the operator to fill in.
+        let text = text.replace("YOUR_REGISTRATION_TOKEN", "rEg1strat10nT0ken42xyz");
+        let (code, _, err) = check(&name(&template), &text);
+        assert_eq!(code, 0, "{}: {err}", template.display());
+        assert!(!err.contains("warning"), "{}: {err}", template.display());
+    }
+}
+
+#[test]
+fn what_was_not_filled_in_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    fs::write(&token, "YOUR_REGISTRATION_TOKEN").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kasm-bootstrap"));
+    command.args(["token", "check", "--kind", "registration"]).arg(&token);
+    let (code, _, err) = spoken(&run(&mut command));
+    assert_eq!(code, 11, "{err}");
+    assert!(err.contains("token.placeholder"), "{err}");
+
+    for (template, text) in render(&VALUES.replace("kasm-manager.internal.example.com:8443", "$request_host$")) {
+        let name = name(&template);
+        assert_eq!(name.contains("guac"), text.contains("\"YOUR_REGISTRATION_TOKEN\""), "{name}");
+        let (code, _, err) = check(&name, &text);
+        assert_eq!(code, 10, "{name}: {err}");
+        assert!(err.contains("$request_host$"), "{name}: {err}");
+    }
+}
+
+#[test]
+fn every_cloud_config_is_yaml_and_says_that_it_is_one() {
+    for (template, text) in
+        rendered("None").iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "yaml"))
+    {
+        assert!(text.starts_with("#cloud-config\n"), "{}", template.display());
+        for event in saphyr_parser::Parser::new_from_str(text) {
+            event.unwrap_or_else(|error| panic!("{}: {error}", template.display()));
+        }
+    }
+}
+
+#[test]
+fn the_scripts_are_posix() {
+    for (template, text) in
+        rendered("None").iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "sh"))
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("user-data");
+        fs::write(&script, text).unwrap();
+        let output = Command::new("sh").arg("-n").arg(&script).output().unwrap();
+        assert!(output.status.success(), "{}: {}", template.display(), String::from_utf8_lossy(&output.stderr));
+    }
+}
