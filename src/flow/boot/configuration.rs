@@ -42,13 +42,15 @@ enum Reading {
 }
 
 /// Waits for a configuration, and decides what is to be done with it. What is proved on this instance can be
-/// watched without any.
+/// watched without any. `silent`: why a source of configuration has not answered.
 ///
 /// # Errors
-/// The configuration is wrong, or was not complete in time (`early.wait`, or what it says itself).
+/// The configuration is wrong, or was not complete in time (`early.wait`, or what it says itself); or it is
+/// not complete, and who could have completed it is silent: that is worth another try, not a wait.
 pub(super) async fn wait(
     place: &Place<'_>,
     early: &RunOptions,
+    silent: &Option<Failure>,
     identity: &Identity,
     supervisor: &dyn Supervisor,
 ) -> Result<(RunOptions, Decision), Failure> {
@@ -72,6 +74,9 @@ pub(super) async fn wait(
                 if let Some(decision) = decide::without(place.paths, identity, &what, supervisor) {
                     return Ok((options, decision));
                 }
+                if let Some(silent) = silent {
+                    return Err(silent.clone());
+                }
                 deadline = deadline.max(Deadline::after(options.wait.saturating_sub(begun.elapsed())));
                 if told.as_ref() != Some(&what) {
                     let name = "the configuration".to_owned();
@@ -86,6 +91,28 @@ pub(super) async fn wait(
                 }
             }
         }
+    }
+}
+
+/// What is decided without asking anybody: what was proved on this very instance, and is wanted or at least
+/// not unwanted, is only watched. Nothing is told about a configuration that is wrong.
+pub(super) fn settled(
+    place: &Place<'_>,
+    identity: &Identity,
+    supervisor: &dyn Supervisor,
+) -> Option<(RunOptions, Decision)> {
+    if !decide::is_proved_here(place.paths, identity) {
+        return None;
+    }
+    match place.read() {
+        Reading::Whole { intent, options, .. } => match decide::with(place.paths, intent, identity, supervisor) {
+            decision @ Decision::Watch(..) => Some((options, decision)),
+            Decision::Install(_) => None,
+        },
+        Reading::Lacking { what, options, .. } => {
+            decide::without(place.paths, identity, &what, supervisor).map(|decision| (options, decision))
+        }
+        Reading::Wrong(_) => None,
     }
 }
 

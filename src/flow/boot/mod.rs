@@ -16,10 +16,10 @@ mod watch;
 use super::install;
 use crate::config::{self, Loaded, Ready, RunOptions};
 use crate::deadline::Deadline;
-use crate::error::Failure;
-use crate::intent::{Intent, Role};
-use crate::machine::cloud_init;
+use crate::error::{Exit, Failure};
+use crate::intent::{Intent, Role, UserDataFrom};
 use crate::machine::instance::Identity;
+use crate::machine::{cloud, cloud_init, user_data};
 use crate::observe::Supervisor;
 use crate::paths::Paths;
 use crate::step::{RunLock, Signals, View};
@@ -27,19 +27,14 @@ use decide::Decision;
 use futures_util::future::{Either, FutureExt, select};
 use std::future::Future;
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 /// How long cloud-init may take to its network stage's end. It gives up on a cloud's metadata after two
 /// minutes at most, and waits for a network before that.
 const CLOUD_INIT: Duration = Duration::from_secs(5 * 60);
-/// What a start may take where no configuration says it.
-const BUDGET: Duration = Duration::from_secs(570);
-
-/// Where user-data comes from when cloud-init does not hand it over: reads it, puts it where the
-/// configuration is read from, and returns the instance's identifier where it came with it. Finding none is
-/// no error.
-pub type UserData<'a> = Pin<Box<dyn Future<Output = Result<Option<String>, Failure>> + 'a>>;
+/// How long user-data may take to be found; each source has its own, shorter patience.
+const USER_DATA: Duration = Duration::from_secs(2 * 60);
 
 /// What the service is given.
 pub struct Boot<'a> {
@@ -49,8 +44,6 @@ pub struct Boot<'a> {
     pub file: Option<&'a Path>,
     /// Reads the configuration, anew each time.
     pub load: &'a dyn Fn() -> Result<Loaded, config::Error>,
-    /// Awaited once, when cloud-init has had its turn.
-    pub user_data: Option<UserData<'a>>,
     /// Who wants to know.
     pub supervisor: &'a dyn Supervisor,
     /// The views of a run.
@@ -63,11 +56,11 @@ pub struct Boot<'a> {
 /// Whatever keeps the node from coming up; [`crate::error::Exit::may_pass`] tells what is worth another try.
 /// Once the node was up, nothing ends the watch but a signal.
 pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
-    let Boot { paths, file, load, user_data, supervisor, views } = boot;
+    let Boot { paths, file, load, supervisor, views } = boot;
     // From here on, so that no signal falls between two of the things below.
     let mut signals = Signals::listen()?;
     let place = configuration::Place { paths, file, load };
-    let prepare = prepare(&place, user_data, supervisor);
+    let prepare = prepare(&place, supervisor);
     let Prepared { options, identity, decision } = match or_signal(&mut signals, prepare).await {
         Either::Left(prepared) => prepared?,
         Either::Right(signal) => return Ok(stopped(supervisor, signal)),
@@ -114,24 +107,66 @@ struct Prepared {
 }
 
 /// Everything before something is done: waiting, reading, deciding.
-async fn prepare(
-    place: &configuration::Place<'_>,
-    user_data: Option<UserData<'_>>,
-    supervisor: &dyn Supervisor,
-) -> Result<Prepared, Failure> {
+async fn prepare(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) -> Result<Prepared, Failure> {
     supervisor.status("starting");
     // As far as it is there already; whether it is right is asked when everybody has written his part.
-    let early = (place.load)().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
+    let loaded = (place.load)().ok();
+    let early = loaded.and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
     announce(&early, supervisor);
     cloud_init::network_stage(place.paths, Deadline::after(CLOUD_INIT), supervisor).await;
-    let told = match user_data {
-        Some(user_data) => user_data.await?,
-        None => None,
-    };
-    let identity = Identity::find(place.paths, told.as_deref());
-    let (options, decision) = configuration::wait(place, &early, &identity, supervisor).await?;
+    let here = Identity::find(place.paths, None);
+    if let Some((options, decision)) = configuration::settled(place, &here, supervisor) {
+        announce(&options, supervisor);
+        return Ok(Prepared { options, identity: here, decision });
+    }
+    let found = find_user_data(place, supervisor).await?;
+    let identity = Identity::find(place.paths, found.instance_id.as_deref());
+    let (options, decision) = configuration::wait(place, &early, &found.silent, &identity, supervisor).await?;
     announce(&options, supervisor);
     Ok(Prepared { options, identity, decision })
+}
+
+/// What looking for user-data has brought beside the user-data itself, which is where configuration is read.
+#[derive(Default)]
+struct Found {
+    instance_id: Option<String>,
+    /// Why there is perhaps more than was found: its source could not be read.
+    silent: Option<Failure>,
+}
+
+/// Takes user-data that cloud-init does not hand over to where the configuration is read from.
+async fn find_user_data(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) -> Result<Found, Failure> {
+    // A file that is named takes the place of every other.
+    let Some(options) = (place.load)().ok().and_then(|loaded| loaded.merged.metadata().ok()) else {
+        return Ok(Found::default());
+    };
+    if place.file.is_some() || options.user_data == UserDataFrom::Off {
+        return Ok(Found::default());
+    }
+    supervisor.status("looking for user-data");
+    match user_data::find(place.paths, &options, Deadline::after(USER_DATA), supervisor).await {
+        Ok(Some(found)) => {
+            found.keep(place.paths)?;
+            supervisor.note(&format!("user-data for this program was found ({})", found.source));
+            Ok(Found { instance_id: found.instance_id, silent: None })
+        }
+        Ok(None) => {
+            user_data::forget(place.paths)?;
+            Ok(Found::default())
+        }
+        Err(error @ (cloud::Error::Broken { .. } | cloud::Error::Keep { .. })) => Err(error.into()),
+        // What an earlier start found on this boot stays: silence says nothing against it.
+        Err(error) => {
+            let passes = error.may_pass();
+            let mut failure = Failure::from(error);
+            if passes {
+                // The machine is in order: this is worth another start.
+                failure.code = Exit::Unexpected.code();
+            }
+            supervisor.warn(&format!("{}; {}", failure.message, failure.help));
+            Ok(Found { instance_id: None, silent: Some(failure) })
+        }
+    }
 }
 
 fn announce(options: &RunOptions, supervisor: &dyn Supervisor) {
