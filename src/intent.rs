@@ -219,7 +219,7 @@ impl Intent {
             swap_mib: None,
             apt_wait: Intent::APT_WAIT,
             network: net::Options::default(),
-            metadata: MetadataOptions::default(),
+            metadata: Default::default(),
             budget: Intent::BUDGET,
             installer: InstallerIntent::default(),
             skip: Vec::new(),

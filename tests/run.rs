@@ -533,7 +533,7 @@ fn user_data_brings_the_configuration_and_the_instance() {
     let mut service = Service::start(&scene);
     service.until("READY=1");
     let (code, _, text) = service.stop();
-    assert!(code == 0 && text.contains("user-data for this program was found (EC2 instance metadata)"), "{text}");
+    assert!(code == 0 && text.contains("took the configuration from user-data (EC2 instance metadata)"), "{text}");
     let receipt = fs::read_to_string(scene.root.join("var/lib/kasm-bootstrap/installed.json")).unwrap();
     assert!(receipt.contains("metadata:i-0abc"), "{receipt}");
 

@@ -42,15 +42,13 @@ enum Reading {
 }
 
 /// Waits for a configuration, and decides what is to be done with it. What is proved on this instance can be
-/// watched without any. `silent`: why a source of configuration has not answered.
+/// watched without any.
 ///
 /// # Errors
-/// The configuration is wrong, or was not complete in time (`early.wait`, or what it says itself); or it is
-/// not complete, and who could have completed it is silent: that is worth another try, not a wait.
+/// The configuration is wrong, or was not complete in time (`early.wait`, or what it says itself).
 pub(super) async fn wait(
     place: &Place<'_>,
     early: &RunOptions,
-    silent: &Option<Failure>,
     identity: &Identity,
     supervisor: &dyn Supervisor,
 ) -> Result<(RunOptions, Decision), Failure> {
@@ -73,9 +71,6 @@ pub(super) async fn wait(
             Reading::Lacking { what, options, why } => {
                 if let Some(decision) = decide::without(place.paths, identity, &what, supervisor) {
                     return Ok((options, decision));
-                }
-                if let Some(silent) = silent {
-                    return Err(silent.clone());
                 }
                 deadline = deadline.max(Deadline::after(options.wait.saturating_sub(begun.elapsed())));
                 if told.as_ref() != Some(&what) {
@@ -119,9 +114,14 @@ pub(super) fn settled(
 impl Place<'_> {
     fn watched(&self) -> Vec<PathBuf> {
         match self.file {
-            Some(file) => vec![file.parent().unwrap_or(file).to_owned()],
+            Some(file) => vec![std::path::absolute(file).unwrap_or_default().parent().unwrap_or(file).to_owned()],
             None => vec![self.paths.config_home(), self.paths.config_dir()],
         }
+    }
+
+    /// True if nothing is missing or wrong as far as it is there now.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.read(), Reading::Whole { .. })
     }
 
     fn read(&self) -> Reading {

@@ -11,15 +11,16 @@
 
 mod configuration;
 mod decide;
+mod handed;
 mod watch;
 
 use super::install;
 use crate::config::{self, Loaded, Ready, RunOptions};
 use crate::deadline::Deadline;
-use crate::error::{Exit, Failure};
-use crate::intent::{Intent, Role, UserDataFrom};
+use crate::error::Failure;
+use crate::intent::{Intent, Role};
+use crate::machine::cloud_init;
 use crate::machine::instance::Identity;
-use crate::machine::{cloud, cloud_init, user_data};
 use crate::observe::Supervisor;
 use crate::paths::Paths;
 use crate::step::{RunLock, Signals, View};
@@ -33,8 +34,6 @@ use std::time::Duration;
 /// How long cloud-init may take to its network stage's end. It gives up on a cloud's metadata after two
 /// minutes at most, and waits for a network before that.
 const CLOUD_INIT: Duration = Duration::from_secs(5 * 60);
-/// How long user-data may take to be found; each source has its own, shorter patience.
-const USER_DATA: Duration = Duration::from_secs(2 * 60);
 
 /// What the service is given.
 pub struct Boot<'a> {
@@ -119,54 +118,11 @@ async fn prepare(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) 
         announce(&options, supervisor);
         return Ok(Prepared { options, identity: here, decision });
     }
-    let found = find_user_data(place, supervisor).await?;
-    let identity = Identity::find(place.paths, found.instance_id.as_deref());
-    let (options, decision) = configuration::wait(place, &early, &found.silent, &identity, supervisor).await?;
+    let told = handed::take(place, supervisor).await?;
+    let identity = Identity::find(place.paths, told.as_deref());
+    let (options, decision) = configuration::wait(place, &early, &identity, supervisor).await?;
     announce(&options, supervisor);
     Ok(Prepared { options, identity, decision })
-}
-
-/// What looking for user-data has brought beside the user-data itself, which is where configuration is read.
-#[derive(Default)]
-struct Found {
-    instance_id: Option<String>,
-    /// Why there is perhaps more than was found: its source could not be read.
-    silent: Option<Failure>,
-}
-
-/// Takes user-data that cloud-init does not hand over to where the configuration is read from.
-async fn find_user_data(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) -> Result<Found, Failure> {
-    // A file that is named takes the place of every other.
-    let Some(options) = (place.load)().ok().and_then(|loaded| loaded.merged.metadata().ok()) else {
-        return Ok(Found::default());
-    };
-    if place.file.is_some() || options.user_data == UserDataFrom::Off {
-        return Ok(Found::default());
-    }
-    supervisor.status("looking for user-data");
-    match user_data::find(place.paths, &options, Deadline::after(USER_DATA), supervisor).await {
-        Ok(Some(found)) => {
-            found.keep(place.paths)?;
-            supervisor.note(&format!("user-data for this program was found ({})", found.source));
-            Ok(Found { instance_id: found.instance_id, silent: None })
-        }
-        Ok(None) => {
-            user_data::forget(place.paths)?;
-            Ok(Found::default())
-        }
-        Err(error @ (cloud::Error::Broken { .. } | cloud::Error::Keep { .. })) => Err(error.into()),
-        // What an earlier start found on this boot stays: silence says nothing against it.
-        Err(error) => {
-            let passes = error.may_pass();
-            let mut failure = Failure::from(error);
-            if passes {
-                // The machine is in order: this is worth another start.
-                failure.code = Exit::Unexpected.code();
-            }
-            supervisor.warn(&format!("{}; {}", failure.message, failure.help));
-            Ok(Found { instance_id: None, silent: Some(failure) })
-        }
-    }
 }
 
 fn announce(options: &RunOptions, supervisor: &dyn Supervisor) {
