@@ -106,6 +106,12 @@ paths! {
     receipt = "/var/lib/kasm-bootstrap/installed.json";
     /// Which timers were paused and are to be put back.
     paused_timers = "/var/lib/kasm-bootstrap/paused-timers.json";
+    /// What `bake` has put into this image.
+    baked = "/var/lib/kasm-bootstrap/baked.json";
+    /// Where this image's release is, for the configuration of the machines made from it.
+    baked_config = "/etc/kasm-bootstrap/config.d/10-baked.toml";
+    /// What belongs to this boot alone.
+    run_dir = "/run/kasm-bootstrap";
     /// One directory an attempt at running the installer.
     attempts_dir = "/var/lib/kasm-bootstrap/attempts";
     /// Unpacked releases, one directory a digest. Not below /tmp, which may be `noexec`.

@@ -4,7 +4,7 @@ use super::super::error::Error;
 use super::super::merged::Merged;
 use super::super::value;
 use super::Reader;
-use crate::intent::{AddressChoice, HostPort, InstallerIntent, MetadataOptions, Role, Source};
+use crate::intent::{AddressChoice, HostPort, InstallerIntent, MetadataOptions, ReleaseIntent, Role, Source};
 use crate::net;
 
 /// As much of the intent as is known, for those who need no more.
@@ -48,5 +48,25 @@ impl Merged {
             skip: reader.list("preflight.skip", |name| Ok(name.to_owned())),
         };
         Error::of(reader.errors).map_or(Ok(known), Err)
+    }
+
+    /// TLS alone, for those who need no more.
+    pub fn network(&self) -> Result<net::Options, Error> {
+        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
+        let network = reader.network();
+        Error::of(reader.errors).map_or(Ok(network), Err)
+    }
+
+    /// The release alone, for those who fetch it long before anything else is known. `None` where nothing
+    /// names one.
+    pub fn release(&self) -> Result<Option<ReleaseIntent>, Error> {
+        let reader = || Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
+        let mut look = reader();
+        if look.sources().1.is_empty() && look.errors.is_empty() {
+            return Ok(None);
+        }
+        let mut reader = reader();
+        let release = reader.release();
+        Error::of(reader.errors).map_or(Ok(release), Err)
     }
 }
