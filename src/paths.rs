@@ -92,6 +92,10 @@ paths! {
     config_file = "/etc/kasm-bootstrap/config.toml";
     /// Further configuration files, read after it in the order of their names.
     config_dir = "/etc/kasm-bootstrap/config.d";
+    /// The user-data that was meant for us, read after them. Gone with the boot it belongs to.
+    user_data = "/run/kasm-bootstrap/user-data.toml";
+    /// Where a disk with user-data is mounted for the moment of reading it.
+    user_data_disk = "/run/kasm-bootstrap/disk";
     /// What must survive a reboot: journal, attempts, receipts.
     state_dir = "/var/lib/kasm-bootstrap";
     /// The journal: append-only JSON lines.
@@ -102,6 +106,12 @@ paths! {
     receipt = "/var/lib/kasm-bootstrap/installed.json";
     /// Which timers were paused and are to be put back.
     paused_timers = "/var/lib/kasm-bootstrap/paused-timers.json";
+    /// What `bake` has put into this image.
+    baked = "/var/lib/kasm-bootstrap/baked.json";
+    /// Where this image's release is, for the configuration of the machines made from it.
+    baked_config = "/etc/kasm-bootstrap/config.d/10-baked.toml";
+    /// What belongs to this boot alone.
+    run_dir = "/run/kasm-bootstrap";
     /// One directory an attempt at running the installer.
     attempts_dir = "/var/lib/kasm-bootstrap/attempts";
     /// Unpacked releases, one directory a digest. Not below /tmp, which may be `noexec`.
@@ -139,6 +149,12 @@ paths! {
     timesync = "/run/systemd/timesync/synchronized";
     /// Processes.
     proc_dir = "/proc";
+    /// What the firmware says of the machine (SMBIOS).
+    dmi_dir = "/sys/class/dmi/id";
+    /// Xen's identifier of the machine.
+    xen_uuid = "/sys/hypervisor/uuid";
+    /// Disks by the label of their file system.
+    disks_by_label = "/dev/disk/by-label";
     /// os-release(5).
     os_release = "/etc/os-release";
     /// os-release(5), the vendor's own copy.
@@ -149,6 +165,8 @@ paths! {
     hosts = "/etc/hosts";
     /// fstab(5).
     fstab = "/etc/fstab";
+    /// machine-id(5).
+    machine_id = "/etc/machine-id";
     /// The swap file, under the name Kasm's own script uses.
     swap_file = "/var/swap.1";
     /// Docker's socket.

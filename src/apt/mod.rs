@@ -1,7 +1,8 @@
-//! The package manager: its locks, its timers, and what the installer's own apt is told.
+//! The package manager: its locks, its timers, its packages, and what the installer's own apt is told.
 
 pub mod holder;
 pub mod locks;
+pub mod packages;
 pub mod snippet;
 pub mod timers;
 pub mod wait;
@@ -37,13 +38,40 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// One of apt's or dpkg's programs failed.
+    #[error("{program} {how}")]
+    Program {
+        /// Which.
+        program: String,
+        /// How, as a clause.
+        how: String,
+        /// What it said at last.
+        #[source]
+        words: LastWords,
+    },
+    /// A root other than the machine's cannot be worked on.
+    #[error("apt cannot be pointed at the root by {}", path.display())]
+    Root {
+        /// The file that would do it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
 }
+
+/// The last lines of a program.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LastWords(pub String);
 
 impl Explain for Error {
     fn reason(&self) -> &'static str {
         match self {
             Error::Busy { .. } => "apt.busy",
             Error::Unreadable { .. } => "apt.lock-unreadable",
+            Error::Program { .. } => "apt.failed",
+            Error::Root { .. } => "apt.root",
         }
     }
 
@@ -57,13 +85,18 @@ impl Explain for Error {
                 (_, None) => "`lslocks` as root shows who holds it; let it finish or end it, then run again".into(),
             },
             Error::Unreadable { .. } => "run as root, with /proc mounted".into(),
+            Error::Program { .. } => {
+                "mend what it says (apt's sources, the network, `dpkg --configure -a`) and run the same command again"
+                    .into()
+            }
+            Error::Root { .. } => "run inside that root instead (chroot DIR kasm-bootstrap bake)".into(),
         }
     }
 
     fn exit(&self) -> Exit {
         match self {
             Error::Busy { .. } => Exit::PackageManager,
-            Error::Unreadable { .. } => Exit::Unexpected,
+            Error::Unreadable { .. } | Error::Program { .. } | Error::Root { .. } => Exit::Unexpected,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod apt_wait;
+pub mod bake;
 pub mod config;
 pub mod duration;
 pub mod install;
@@ -20,7 +21,7 @@ pub mod views;
 use crate::error::{Exit, Failure};
 use crate::paths::Paths;
 use answer::Answer;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Brings a Kasm Workspaces node up on a fresh machine, and proves it.
@@ -86,6 +87,13 @@ enum Command {
     Release(release::Args),
     /// The configuration: check, show, schema, example
     Config(config::Args),
+    /// Put into an image what its machines would fetch and install
+    Bake(bake::Args),
+}
+
+/// The command line as clap knows it: what man pages and completions are made from.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs one command line to its end and returns the exit class. Everything that is printed is printed
@@ -129,5 +137,6 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,
         Command::Config(args) => config::run(global, args).await,
+        Command::Bake(args) => bake::run(global, args).await,
     }
 }

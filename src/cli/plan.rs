@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::flow::install::Install;
 use crate::intent::Intent;
 use crate::paths::Paths;
+use crate::step::PlannedStep;
 use crate::words;
 use clap::Subcommand;
 use serde_json::json;
@@ -40,15 +41,7 @@ pub fn install(paths: &Paths, intent: Intent) -> Result<Answer, Failure> {
     let plan = Install::new(paths, intent)?.plan();
     let steps = plan.describe();
     let mut text = format!("install: role {role}, manager {manager}, within {}", words::span(budget));
-    for (at, step) in steps.iter().enumerate() {
-        let after = match step.after {
-            [] => String::new(),
-            after => format!(" (after {})", after.join(", ")),
-        };
-        let limit = step.limit_s.map(|limit| format!(", at most {limit} s")).unwrap_or_default();
-        // Writing into a String cannot fail.
-        let _ = write!(text, "\n{:>3}. {:<10} {}{limit}{after}", at + 1, step.name, words::one_line(&step.about));
-    }
+    text.push_str(&lines(&steps));
     let json = json!({
         "schema": 1,
         "verb": plan.verb,
@@ -59,4 +52,20 @@ pub fn install(paths: &Paths, intent: Intent) -> Result<Answer, Failure> {
         "steps": steps,
     });
     Ok(Answer::new(text, json))
+}
+
+/// A plan's steps, each on a line that begins with its line feed.
+pub fn lines(steps: &[PlannedStep]) -> String {
+    let mut text = String::new();
+    let width = steps.iter().map(|step| step.name.len()).max().unwrap_or_default().max(10);
+    for (at, step) in steps.iter().enumerate() {
+        let after = match step.after {
+            [] => String::new(),
+            after => format!(" (after {})", after.join(", ")),
+        };
+        let limit = step.limit_s.map(|limit| format!(", at most {limit} s")).unwrap_or_default();
+        // Writing into a String cannot fail.
+        let _ = write!(text, "\n{:>3}. {:<width$} {}{limit}{after}", at + 1, step.name, words::one_line(&step.about));
+    }
+    text
 }

@@ -21,6 +21,12 @@ const KNOWN: [(&str, Option<&str>); 10] = [
 /// Version, and the SHA-256 that Kasm publishes.
 const DIGESTS: [(&str, &str); 1] = [("1.19.0", "7b801cb0579a7867df46b6da873fe8dd631db07d4c05349e5bd1aea27130c37d")];
 
+/// A companion of a release, by its name in Kasm's bucket, and the SHA-256 that Kasm publishes.
+const COMPANIONS: [(&str, &str); 1] = [(
+    "kasm_release_service_images_amd64_1.19.0.tar.gz",
+    "c8697a7d6db6d6c2cd685cf431977e79bb4adfa35d91d6fab455e70f4441e46d",
+)];
+
 /// A release's place in Kasm's bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Official {
@@ -46,6 +52,12 @@ pub fn official(version: &str) -> Official {
 /// The digest Kasm publishes for a version.
 pub fn published_digest(version: &str) -> Option<&'static str> {
     DIGESTS.iter().find(|(known, _)| *known == version).map(|(_, digest)| *digest)
+}
+
+/// The digest Kasm publishes for a file with images, by the name at the end of its URL or path.
+pub fn published_images_digest(url: &str) -> Option<&'static str> {
+    let name = url.split(['?', '#']).next()?.rsplit('/').next()?;
+    COMPANIONS.iter().find(|(known, _)| *known == name).map(|(_, digest)| *digest)
 }
 
 /// The version, with its build if there is one, that a tarball's name or URL tells:
@@ -85,6 +97,9 @@ mod tests {
         assert!(official("1.19.0").seen && !official("2.0.0").seen);
         assert_eq!(published_digest("1.19.0").map(str::len), Some(64));
         assert_eq!(published_digest("1.18.1"), None);
+        let images = format!("{BUCKET}kasm_release_service_images_amd64_1.19.0.tar.gz");
+        assert_eq!(published_images_digest(&images).map(str::len), Some(64));
+        assert_eq!(published_images_digest(&images.replace("amd64", "arm64")), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The order of things: what a command does, step by step.
 
+pub mod bake;
 pub mod boot;
 pub mod install;
 pub mod run;

@@ -4,7 +4,7 @@ use super::super::error::Error;
 use super::super::merged::Merged;
 use super::super::value;
 use super::Reader;
-use crate::intent::{AddressChoice, HostPort, InstallerIntent, Role, Source};
+use crate::intent::{AddressChoice, HostPort, InstallerIntent, MetadataOptions, ReleaseIntent, Role, Source};
 use crate::net;
 
 /// As much of the intent as is known, for those who need no more.
@@ -18,6 +18,8 @@ pub struct Known {
     pub address: AddressChoice,
     /// TLS and proxies.
     pub network: net::Options,
+    /// The cloud's metadata service.
+    pub metadata: MetadataOptions,
     /// Mirrors and files of the release, in the order they are tried.
     pub sources: Vec<Source>,
     /// The port of this node's own proxy.
@@ -39,11 +41,32 @@ impl Merged {
             manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
             address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
             network: reader.network(),
+            metadata: reader.metadata(),
             sources: reader.sources().1,
             proxy_port: reader.parsed("proxy_port", value::port),
             installer: reader.installer(),
             skip: reader.list("preflight.skip", |name| Ok(name.to_owned())),
         };
         Error::of(reader.errors).map_or(Ok(known), Err)
+    }
+
+    /// TLS alone, for those who need no more.
+    pub fn network(&self) -> Result<net::Options, Error> {
+        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
+        let network = reader.network();
+        Error::of(reader.errors).map_or(Ok(network), Err)
+    }
+
+    /// The release alone, for those who fetch it long before anything else is known. `None` where nothing
+    /// names one.
+    pub fn release(&self) -> Result<Option<ReleaseIntent>, Error> {
+        let reader = || Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
+        let mut look = reader();
+        if look.sources().1.is_empty() && look.errors.is_empty() {
+            return Ok(None);
+        }
+        let mut reader = reader();
+        let release = reader.release();
+        Error::of(reader.errors).map_or(Ok(release), Err)
     }
 }

@@ -96,6 +96,11 @@ impl Place<'_> {
         }
     }
 
+    /// True if nothing is missing or wrong as far as it is there now.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.read(), Reading::Whole { .. })
+    }
+
     fn read(&self) -> Reading {
         let loaded = match (self.load)() {
             Ok(loaded) => loaded,

@@ -45,6 +45,11 @@ pub(super) fn without(
     Some(Decision::Watch(Watched { role: receipt.role, started: true }, BUDGET))
 }
 
+/// True if a node was proved to be up on this machine, or on the one it is a copy of.
+pub(super) fn is_proved(paths: &Paths) -> bool {
+    proved(paths).is_some()
+}
+
 /// The receipt of an installation that was proved and is still there.
 fn proved(paths: &Paths) -> Option<(Receipt, Installed)> {
     // One that cannot be read is for the installation to refuse, in its own words.

@@ -9,6 +9,7 @@
 
 mod before;
 mod gather;
+mod images;
 mod installer;
 
 use super::run::{Ready, Report};
@@ -98,7 +99,15 @@ impl Install {
             Some(mib) => format!("make {mib} MiB of swap at /var/swap.1, unless the machine has swap"),
             None => "leave the machine's swap alone".into(),
         };
-        vec![
+        let (baked, before_install): (_, &[&str]) = match self.baked_images().is_empty() {
+            true => (None, &["unpack", "address", "packages", "swap"]),
+            false => {
+                let about = "verify the SHA-256 of the container images in the cache".into();
+                let verify = step("images", &["preflight"], about, |work, cx| Box::pin(images::verify(work, cx)));
+                (Some(verify), &["unpack", "address", "packages", "swap", "images"])
+            }
+        };
+        let mut steps = vec![
             step("recover", &[], "put back what an interrupted run may have left behind".into(), |work, cx| {
                 Box::pin(before::recover(work, cx))
             }),
@@ -140,12 +149,16 @@ impl Install {
             ),
             lasting(
                 Install::is_installed,
-                step("install", &["unpack", "address", "packages", "swap"], self.install_about(), |work, cx| {
+                step("install", before_install, self.install_about(), |work, cx| {
                     Box::pin(installer::install(work, cx))
                 }),
             ),
             step("prove", &["install"], self.prove_about(), |work, cx| Box::pin(installer::prove(work, cx))),
-        ]
+        ];
+        if let Some(at) = steps.iter().position(|step| step.name == "manager") {
+            steps.splice(at..at, baked);
+        }
+        steps
     }
 
     /// What this plan wants, as a hash: no secret goes into it, not even hashed.
@@ -227,6 +240,7 @@ impl Install {
         match &self.intent.address {
             AddressChoice::Auto => "find this machine's address on the route to the manager".into(),
             AddressChoice::Interface(name) => format!("find this machine's address on {name}"),
+            AddressChoice::Cloud(method) => format!("ask the metadata of {} for this machine's address", method.cloud),
             AddressChoice::Given(address) => format!("take the address {address}, as given"),
         }
     }
@@ -273,7 +287,7 @@ pub async fn put_back(paths: &Paths) -> Vec<String> {
     collect.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn systemctl() -> Option<apt::timers::Systemctl> {
+pub(super) fn systemctl() -> Option<apt::timers::Systemctl> {
     apt::timers::Systemctl::find(std::env::var_os("PATH").as_deref())
 }
 

@@ -1,0 +1,122 @@
+//! `cargo xtask docs [DIR]`: the man pages and the shells' completions, from the command line as the binary
+//! itself has it. They are in the packages and not in the binary.
+
+mod man;
+
+use clap_complete::Shell;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let directory = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["docs"] => PathBuf::from("target/docs"),
+        ["docs", directory] => PathBuf::from(directory),
+        _ => {
+            eprintln!("usage: cargo xtask docs [DIR]    (target/docs where none is given)");
+            return ExitCode::from(2);
+        }
+    };
+    match write(&directory) {
+        Ok(count) => {
+            println!("{count} files in {}", directory.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {} cannot be written: {error}", directory.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes everything anew and returns the number of files.
+fn write(directory: &Path) -> io::Result<usize> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let (man, completions) = (directory.join("man"), directory.join("completions"));
+    fs::create_dir_all(&man)?;
+    fs::create_dir_all(&completions)?;
+    let pages = man::pages(kasm_bootstrap::cli::command())?;
+    for page in &pages {
+        fs::write(man.join(format!("{}.8", page.name)), &page.text)?;
+    }
+    // The names under which each shell looks for them.
+    let shells =
+        [(Shell::Bash, "kasm-bootstrap.bash"), (Shell::Zsh, "_kasm-bootstrap"), (Shell::Fish, "kasm-bootstrap.fish")];
+    for (shell, name) in shells {
+        let mut file = Vec::new();
+        clap_complete::generate(shell, &mut kasm_bootstrap::cli::command(), "kasm-bootstrap", &mut file);
+        fs::write(completions.join(name), file)?;
+    }
+    Ok(pages.len() + shells.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn made() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let docs = directory.path().join("docs");
+        write(&docs).unwrap();
+        (directory, docs)
+    }
+
+    #[test]
+    fn every_command_has_a_page_that_names_itself_and_what_it_belongs_to() {
+        let (_directory, docs) = made();
+        let page = |name: &str| fs::read_to_string(docs.join("man").join(format!("{name}.8"))).unwrap();
+        for name in ["kasm-bootstrap", "kasm-bootstrap-install", "kasm-bootstrap-token-check", "kasm-bootstrap-bake"] {
+            let text = page(name);
+            assert!(text.contains(&format!(".TH {} 8", name.to_uppercase())), "{text}");
+            assert!(text.contains(".SH NAME"), "{text}");
+        }
+        let main = page("kasm-bootstrap");
+        for words in [".SH \"EXIT STATUS\"", ".SH FILES", "config.toml", "kasm\\-bootstrap\\-install(8)"] {
+            assert!(main.contains(words), "no {words} in {main}");
+        }
+        assert!(page("kasm-bootstrap-release-fetch").contains("kasm\\-bootstrap release fetch"));
+    }
+
+    #[test]
+    fn the_same_command_line_gives_the_same_bytes() {
+        let ((_one, one), (_two, two)) = (made(), made());
+        let read = |directory: &Path| {
+            let mut files: Vec<(PathBuf, Vec<u8>)> = ["man", "completions"]
+                .iter()
+                .flat_map(|name| fs::read_dir(directory.join(name)).unwrap().flatten())
+                .map(|entry| (entry.file_name().into(), fs::read(entry.path()).unwrap()))
+                .collect();
+            files.sort();
+            files
+        };
+        assert_eq!(read(&one), read(&two));
+    }
+
+    #[test]
+    fn bash_takes_its_completions_and_knows_the_commands_by_them() {
+        let (_directory, docs) = made();
+        let script = r#"
+            set -eu
+            . "$1"
+            COMP_WORDS=(kasm-bootstrap ins) COMP_CWORD=1
+            _kasm-bootstrap kasm-bootstrap ins kasm-bootstrap
+            echo "${COMPREPLY[@]}"
+        "#;
+        let bash = Command::new("bash")
+            .args(["-c", script, "bash"])
+            .arg(docs.join("completions/kasm-bootstrap.bash"))
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&bash.stdout).trim(),
+            "install",
+            "{}",
+            String::from_utf8_lossy(&bash.stderr)
+        );
+    }
+}
