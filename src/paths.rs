@@ -165,8 +165,6 @@ paths! {
     hosts = "/etc/hosts";
     /// fstab(5).
     fstab = "/etc/fstab";
-    /// machine-id(5).
-    machine_id = "/etc/machine-id";
     /// The swap file, under the name Kasm's own script uses.
     swap_file = "/var/swap.1";
     /// Docker's socket.

@@ -210,8 +210,7 @@ async fn a_service_that_is_not_there_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
-async fn no_proxy_and_no_redirect_comes_between() {
-    // The client's own promise; the environment of this test cannot be changed safely, so it is asked.
+async fn a_redirect_is_not_followed() {
     let (_root, paths) = ec2();
     let service = Metadata::start(Behaviour { token_status: "302 Found".into(), ..Behaviour::ec2(None) });
     let error = find(&paths, &service, 30).await.unwrap_err();

@@ -180,16 +180,16 @@ fn nearly_a_method(text: &str) -> Option<Wrong> {
         return None;
     }
     let lower = text.to_ascii_lowercase().replace('_', "-");
-    let near = CloudAddress::ALL.iter().map(|(word, _)| (*word, strsim::damerau_levenshtein(&lower, word)));
-    let problem = format!("is {}, which is no method to find an address", quoted(text));
-    let (word, distance) = near.min_by_key(|(_, distance)| *distance)?;
-    if distance <= 2 {
-        return Some(Wrong { problem, help: format!("did you mean {word}?") });
-    }
-    let (cloud, "private" | "public") = lower.rsplit_once('-')? else { return None };
-    let known = CloudAddress::ALL.iter().any(|(word, _)| word.split('-').next() == Some(cloud));
-    let words: Vec<&str> = CloudAddress::ALL.iter().map(|(word, _)| *word).collect();
-    known.then(|| Wrong { problem, help: format!("the methods are {}", words.join(", ")) })
+    let words = CloudAddress::ALL.map(|(word, _)| word);
+    let known = |cloud: &str| words.iter().any(|word| word.split('-').next() == Some(cloud));
+    let near = words.iter().map(|word| (word, strsim::damerau_levenshtein(&lower, word)));
+    let help = match (lower.rsplit_once('-'), near.min_by_key(|(_, distance)| *distance)) {
+        (_, Some((word, 0))) => format!("did you mean {word}?"),
+        (Some((cloud, "private" | "public")), _) if known(cloud) => format!("the methods are {}", words.join(", ")),
+        (_, Some((word, 1..=2))) => format!("did you mean {word}?"),
+        _ => return None,
+    };
+    Some(Wrong { problem: format!("is {}, which is no method to find an address", quoted(text)), help })
 }
 
 /// Where a service answers: plain HTTP and an address, so that no name server has a say in it.

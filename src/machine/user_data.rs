@@ -69,11 +69,16 @@ pub async fn find(
             Ec2 | Off => false,
         };
         let Some(device) = wanted.then(|| kind.device(paths)).flatten() else { continue };
-        let (paths, name) = (paths.clone(), kind.name);
+        let (link, paths, name) = (paths.shown(&device), paths.clone(), kind.name);
         let (done, read) = tokio::sync::oneshot::channel();
         // A thread of its own, because it leaves the file system that all others see.
         std::thread::spawn(move || drop(done.send(kind.read(&paths, &device))));
-        let found = read.await.unwrap_or_else(|_| Err(disk::broke_off(name)))?;
+        // A disk that hangs keeps its thread, and nobody else.
+        let found = match tokio::time::timeout_at(deadline.instant().into(), read).await {
+            Ok(Ok(found)) => found?,
+            Ok(Err(_)) => return Err(disk::unread(name, &link, "reading it broke off")),
+            Err(_) => return Err(disk::unread(name, &link, "it does not answer")),
+        };
         if let Some(ours) = ours(name, found, observer)? {
             return Ok(Some(ours));
         }

@@ -19,7 +19,7 @@ pub struct Page {
 pub fn pages(mut command: Command) -> io::Result<Vec<Page>> {
     command.build();
     let mut pages = Vec::new();
-    page(&command, &command.get_name().to_owned(), &mut pages)?;
+    page(&command, command.get_name(), &mut pages)?;
     Ok(pages)
 }
 

@@ -76,11 +76,12 @@ pub(super) async fn wait(
                 if told.as_ref() != Some(&what) {
                     let name = "the configuration".to_owned();
                     supervisor.waiting(&Wait { what: name, holder: Some(what.clone()), deadline });
-                    told = Some(what);
+                    told = Some(what.clone());
                 }
                 if tokio::time::timeout_at(deadline.instant().into(), changes.next()).await.is_err() {
                     let mut failure = Failure::from(why);
-                    failure.message = format!("{} (waited {})", failure.message, words::span(begun.elapsed()));
+                    let after = words::span(begun.elapsed());
+                    failure.message = format!("the configuration is still not complete after {after}: {what}");
                     return Err(failure);
                 }
             }

@@ -77,7 +77,7 @@ impl<'a> Session<'a> {
             Ok(token) if (1..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(|byte| sound(&byte)) => {
                 Ok(Secret::new(token))
             }
-            _ => Err(service.odd("/latest/api/token", "that is no token".into())),
+            _ => Err(service.odd("/latest/api/token", "something that is no token".into())),
         }
     }
 

@@ -102,7 +102,7 @@ pub async fn address(
     let text = String::from_utf8(answer.unwrap_or_default()).unwrap_or_else(|_| "?".into());
     let text = (question.pick)(text.trim()).filter(|text| !text.is_empty()).ok_or(Error::NoAddress { method })?;
     if text.parse::<IpAddr>().is_err() {
-        return Err(service.odd(question.path, format!("`{}` is no address", shown(&text))));
+        return Err(service.odd(question.path, format!("`{}`, which is no address", shown(&text))));
     }
     let why = format!("the metadata of {} has it as the {} one", method.cloud, method.kind());
     Ok(Found { address: text, why, others: Vec::new(), warning: None })

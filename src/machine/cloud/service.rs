@@ -113,7 +113,9 @@ impl<'a> Service<'a> {
     ) -> Result<Result<Whole, String>, reqwest::Error> {
         let mut request = self.client.request(method.clone(), format!("{}{path}", self.endpoint));
         if let Some((name, value)) = header {
-            let Ok(mut value) = HeaderValue::from_str(value) else { return Ok(Err("that is no token".into())) };
+            let Ok(mut value) = HeaderValue::from_str(value) else {
+                return Ok(Err("something that is no token".into()));
+            };
             value.set_sensitive(true);
             request = request.header(name, value);
         }

@@ -45,8 +45,8 @@ pub(super) const CONFIG_DRIVE: Kind = Kind {
 };
 
 /// The reading thread came to no end.
-pub(super) fn broke_off(what: &'static str) -> Error {
-    Error::Disk { what, path: PathBuf::new(), verb: "read", source: io::Error::other("reading it broke off") }
+pub(super) fn unread(what: &'static str, path: &Path, why: &'static str) -> Error {
+    Error::Disk { what, path: path.to_owned(), verb: "read", source: io::Error::other(why) }
 }
 
 impl Kind {
@@ -104,20 +104,25 @@ struct Mounted<'a> {
 impl<'a> Mounted<'a> {
     fn new(device: &Path, place: &'a Path) -> io::Result<Mounted<'a>> {
         durable::private_directory(place)?;
-        let before = File::open("/")?;
         let none: Option<&str> = None;
         // From here on nobody else sees what this thread mounts, and the kernel unmounts it with the thread.
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        let before = File::open("/")?;
         let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        let mut mounted = Ok(());
-        for kind in ["iso9660", "vfat"] {
-            mounted = mount(Some(device), place, Some(kind), flags, none);
-            if mounted.is_ok() {
-                break;
+        let mut failed = Vec::new();
+        // Without `noload` ext4 would write to the disk, whatever it was told, to replay its journal.
+        for (kind, option) in [("iso9660", none), ("vfat", none), ("ext4", Some("noload"))] {
+            match mount(Some(device), place, Some(kind), flags, option) {
+                Ok(()) => break,
+                Err(errno) => failed.push(format!("{kind}: {}", errno.desc())),
             }
         }
-        mounted?;
+        if failed.len() == 3 {
+            // Empty and closed to others: it does no harm if it stays.
+            let _ = std::fs::remove_dir(place);
+            return Err(io::Error::other(failed.join(", ")));
+        }
         let mounted = Mounted { place, before };
         chroot(place)?;
         chdir("/")?;
@@ -129,7 +134,6 @@ impl Drop for Mounted<'_> {
     fn drop(&mut self) {
         // At once, and not only with the thread's end. Should it fail, that comes all the same.
         let _ = fchdir(&self.before).and_then(|()| chroot(".")).and_then(|()| umount2(self.place, MntFlags::empty()));
-        // Empty and closed to others: it does no harm if it stays.
-        let _ = std::fs::remove_dir(self.place);
+        let _ = std::fs::remove_dir(self.place); // does no harm if it stays
     }
 }
