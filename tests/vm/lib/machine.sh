@@ -260,12 +260,13 @@ boot_nspawn() {
     mkdir -p "$CGROUP"
     (
         echo "$BASHPID" >"$CGROUP/cgroup.procs"
-        # --capability and --system-call-filter: for a container engine in it. But never the clock: it is this
-        # machine's own, and everybody's on it.
+        # --system-call-filter: for a container engine in it. Capabilities beyond nspawn's own choice only where a
+        # case asks for them, and never the clock: it is this machine's, and everybody's on it.
         exec env -i PATH="$PATH" TERM=dumb systemd-nspawn --quiet --boot --directory="$ROOT" \
             --machine="${CGROUP##*/}" --hostname=node --register=no --keep-unit --private-network \
             --network-interface=eth0 --resolv-conf=off --timezone=off --link-journal=no --console=read-only \
-            --capability=all --drop-capability=CAP_SYS_TIME --system-call-filter='@keyring bpf' --bind="$RUN/disk/docker:/var/lib/docker"
+            ${CAPABILITIES:+"--capability=$CAPABILITIES"} --drop-capability=CAP_SYS_TIME \
+            --system-call-filter='@keyring bpf' --bind="$RUN/disk/docker:/var/lib/docker"
     ) >>"$RUN/console.log" 2>&1 &
     GUEST=$!
     disown "$GUEST" # or bash reports how it ended

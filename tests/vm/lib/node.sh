@@ -180,7 +180,7 @@ CONF
     into /etc/systemd/system/upgrades.service <<'UNIT'
 [Service]
 Type=exec
-ExecStart=/bin/sh -c '/usr/lib/apt/apt.systemd.daily update; /usr/lib/apt/apt.systemd.daily install'
+ExecStart=/bin/sh -c '/usr/lib/apt/apt.systemd.daily update; exec /usr/lib/apt/apt.systemd.daily install'
 UNIT
     enable upgrades.service
     mkdir -p "$ROOT/etc/systemd/system/timers.target.wants"
