@@ -245,11 +245,21 @@ fn a_copy_of_a_disk_is_installed_anew() {
     assert!(on_record(said) && on_record("a copy of another instance: wiping /opt/kasm/1.18.1"), "{text}");
 
     // By hand nobody asks which instance it is; and the copy stays what it has become.
-    let (code, out, _) = common::spoken(&common::run(scene.command().arg("install")));
+    let by_hand = |more: &[&str]| common::spoken(&common::run(scene.command().arg("install").args(more)));
+    let (code, out, _) = by_hand(&[]);
     assert!(code == 0 && out.contains("already installed"), "{out}");
     let mut service = Service::start(&scene);
     service.until("READY=1");
     assert_eq!((service.stop().0, runs(&scene)), (0, 3));
+
+    // What was installed by hand can be copied too.
+    instance(&scene, "i-by-hand");
+    assert_eq!(by_hand(&["--force"]).0, 0);
+    instance(&scene, "i-copied-again");
+    let mut service = Service::start(&scene);
+    service.until("READY=1");
+    let (code, _, text) = service.stop();
+    assert!(code == 0 && text.contains("on instance cloud-init:i-by-hand, this is"), "{text}");
 }
 
 #[test]
