@@ -1,11 +1,11 @@
 #!/bin/sh
 # A connection proxy (guac), for providers whose user-data is a script.
-# Fill in: URL and SHA-256 of the package, unless the image has it; YOUR_REGISTRATION_TOKEN and the zone.
-# Kasm fills in the rest: it reads this as a template, so a brace of your own is written twice.
+# Fill in: URL and SHA-256 of the package, unless the image has it; YOUR_REGISTRATION_TOKEN; the zone.
+# Kasm reads this as a template: a brace of your own is written twice.
 set -eu
-umask 077
 mkdir -p /etc/kasm-bootstrap
-cat >/etc/kasm-bootstrap/config.toml <<'END'
+# It holds a token: nobody else's to read, from its first byte on.
+(umask 077 && cat >/etc/kasm-bootstrap/config.toml) <<'END'
 role = "guac"
 [release]
 version = "1.19.0"
@@ -20,7 +20,7 @@ END
 if ! command -v kasm-bootstrap >/dev/null; then
   url=https://YOUR_MIRROR/kasm-bootstrap_amd64.deb
   sha256=YOUR_SHA256_OF_THE_PACKAGE
-  curl -fsSL --retry 9 --retry-all-errors -o /run/kb.deb "$url"
+  curl -fsSL --retry 9 --retry-connrefused -o /run/kb.deb "$url"
   echo "$sha256  /run/kb.deb" | sha256sum -c
   apt-get -o DPkg::Lock::Timeout=300 -y install /run/kb.deb
 fi

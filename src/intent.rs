@@ -1,6 +1,10 @@
 //! The intent: what the operator asked for, after every source has been read and every value has been
 //! understood. Plain data that every room above may read; how it comes about is [`crate::config`]'s business.
 
+mod cloud;
+
+pub use cloud::{Cloud, CloudAddress, MetadataOptions, UserDataFrom};
+
 use crate::net;
 use crate::secret::Secret;
 use crate::token::Format;
@@ -124,6 +128,8 @@ pub enum AddressChoice {
     Auto,
     /// The first global address of the named interface.
     Interface(String),
+    /// The one this machine's cloud has it under.
+    Cloud(CloudAddress),
     /// As given.
     Given(String),
 }
@@ -180,6 +186,8 @@ pub struct Intent {
     pub apt_wait: Duration,
     /// TLS and proxies.
     pub network: net::Options,
+    /// The cloud's metadata service.
+    pub metadata: MetadataOptions,
     /// The budget of the whole run.
     pub budget: Duration,
     /// What is handed to the installer beside.
@@ -211,6 +219,7 @@ impl Intent {
             swap_mib: None,
             apt_wait: Intent::APT_WAIT,
             network: net::Options::default(),
+            metadata: Default::default(),
             budget: Intent::BUDGET,
             installer: InstallerIntent::default(),
             skip: Vec::new(),

@@ -92,6 +92,10 @@ paths! {
     config_file = "/etc/kasm-bootstrap/config.toml";
     /// Further configuration files, read after it in the order of their names.
     config_dir = "/etc/kasm-bootstrap/config.d";
+    /// The user-data that was meant for us, read after them. Gone with the boot it belongs to.
+    user_data = "/run/kasm-bootstrap/user-data.toml";
+    /// Where a disk with user-data is mounted for the moment of reading it.
+    user_data_disk = "/run/kasm-bootstrap/disk";
     /// What must survive a reboot: journal, attempts, receipts.
     state_dir = "/var/lib/kasm-bootstrap";
     /// The journal: append-only JSON lines.
@@ -145,6 +149,12 @@ paths! {
     timesync = "/run/systemd/timesync/synchronized";
     /// Processes.
     proc_dir = "/proc";
+    /// What the firmware says of the machine (SMBIOS).
+    dmi_dir = "/sys/class/dmi/id";
+    /// Xen's identifier of the machine.
+    xen_uuid = "/sys/hypervisor/uuid";
+    /// Disks by the label of their file system.
+    disks_by_label = "/dev/disk/by-label";
     /// os-release(5).
     os_release = "/etc/os-release";
     /// os-release(5), the vendor's own copy.

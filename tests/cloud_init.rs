@@ -30,9 +30,9 @@ fn templates() -> Vec<PathBuf> {
     files
 }
 
-/// Every template with these values. Python itself fills them in: what it says of braces is what counts.
+/// Every template with these values; `KEY` is a public key. Python itself fills them in: what it says of braces is what counts.
 fn render(values: &str) -> Vec<(PathBuf, String)> {
-    let key = "A".repeat(372); // an RSA key of 2,048 bits
+    let key = "A".repeat(716); // an RSA key of 4,096 bits
     let values = values.replace("KEY", &key);
     let program = "import json, sys\nvalues = json.loads(sys.argv[1])\n\
                    print(json.dumps([open(name).read().format(**values) for name in sys.argv[2:]]))";
@@ -122,6 +122,23 @@ fn what_was_not_filled_in_is_refused() {
 }
 
 #[test]
+fn only_what_kasm_fills_in_for_that_kind_of_machine_is_asked_for() {
+    // docs/kasm-facts.md, 7: start-up scripts of docker agents, and of server pools.
+    let agent = ["server_external_fqdn", "manager_token", "upstream_auth_address", "server_id", "provider_name"];
+    for template in templates() {
+        let (name, text) = (name(&template), fs::read_to_string(&template).unwrap());
+        let used = text.split('{').skip(1).map(|rest| rest.split('}').next().unwrap());
+        for used in used {
+            let known = match name.contains("guac") {
+                true => ["upstream_auth_address", "server_id"].contains(&used),
+                false => agent.contains(&used) || (used == "ssh_key" && name.ends_with(".yaml")),
+            };
+            assert!(known, "{name}: {used}");
+        }
+    }
+}
+
+#[test]
 fn every_cloud_config_is_yaml_and_says_that_it_is_one() {
     for (template, text) in
         rendered("None").iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "yaml"))
@@ -134,7 +151,7 @@ fn every_cloud_config_is_yaml_and_says_that_it_is_one() {
 }
 
 #[test]
-fn the_scripts_are_posix() {
+fn the_scripts_are_posix_and_shellcheck_has_nothing_to_say() {
     for (template, text) in
         rendered("None").iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "sh"))
     {
@@ -143,5 +160,36 @@ fn the_scripts_are_posix() {
         fs::write(&script, text).unwrap();
         let output = Command::new("sh").arg("-n").arg(&script).output().unwrap();
         assert!(output.status.success(), "{}: {}", template.display(), String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("shellcheck").arg("--norc").arg(&script).output().unwrap();
+        assert!(output.status.success(), "{}: {}", template.display(), String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+fn a_script_writes_a_configuration_that_only_root_can_read() {
+    for (template, text) in
+        rendered("None").iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "sh"))
+    {
+        let machine = tempfile::tempdir().unwrap();
+        let etc = machine.path().join("etc/kasm-bootstrap");
+        // As on a machine whose image has the program: nothing is downloaded.
+        let bin = machine.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        for program in ["kasm-bootstrap", "systemctl"] {
+            let path = bin.join(program);
+            let said = machine.path().join("said").display().to_string();
+            fs::write(&path, format!("#!/bin/sh\necho {program} \"$@\" >>{said}\n")).unwrap();
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let script = text.replace("/etc/kasm-bootstrap", &etc.display().to_string());
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        let output = Command::new("sh").arg("-c").arg(script).env("PATH", path).output().unwrap();
+        assert!(output.status.success(), "{}: {output:?}", template.display());
+        let written = etc.join("config.toml");
+        assert_eq!(fs::read_to_string(&written).unwrap(), configuration(text));
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(fs::metadata(&written).unwrap().mode() & 0o777, 0o600);
+        let said = fs::read_to_string(machine.path().join("said")).unwrap();
+        assert_eq!(said, "systemctl start --no-block kasm-bootstrap.service\n");
     }
 }

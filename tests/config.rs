@@ -178,6 +178,8 @@ fn show_says_where_each_value_came_from() {
     run.ready                       healthy   default
     run.wait                        10m       default
     run.watch                       30s       default
+    run.user_data                   auto      default
+    metadata.endpoint               -         not set
     network.ca_certs                -         not set
     network.tls_pin                 -         not set
     network.insecure                false     default

@@ -27,6 +27,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     context.manager = known.manager;
     context.address = Some(known.address);
     context.network = known.network;
+    context.metadata = known.metadata;
     context.sources = known.sources;
     context.proxy_port = known.proxy_port;
     context.installer = known.installer;

@@ -38,7 +38,7 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         let environment = std::env::vars_os().collect();
         config::load(&Sources { paths: &paths, file, environment, flags: Layer::default() })
     };
-    let boot = Boot { paths: &paths, file, load: &load, user_data: None, supervisor: &console, views };
+    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views };
     let life = async {
         let result = boot::run(boot).await;
         if let Err(failure) = &result {

@@ -57,8 +57,8 @@ fn property(setting: &Setting) -> Value {
 pub fn example() -> String {
     let mut text = String::from(
         "# kasm-bootstrap: every setting. What is commented out shows an example; its default is beside it.\n\
-         # Later sources win: systemd credentials, /etc/kasm-bootstrap/config.toml, config.d/*.toml, the\n\
-         # environment, flags. Values a template left empty, `None` or as a {placeholder} are unset.\n",
+         # Later sources win: systemd credentials, /etc/kasm-bootstrap/config.toml, config.d/*.toml,\n\
+         # user-data, the environment, flags. Values a template left empty, `None` or as a {placeholder} are unset.\n",
     );
     let mut current = None;
     for setting in SETTINGS.iter().filter(|setting| !setting.flag_only) {

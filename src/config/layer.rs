@@ -14,7 +14,7 @@ pub enum Origin {
     Default,
     /// A systemd credential, by its name.
     Credential(&'static str),
-    /// A configuration file, and the line counted from 1.
+    /// A configuration file, or in its place the name of the user-data; and the line counted from 1.
     File(PathBuf, usize),
     /// An environment variable.
     Environment(String),

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Later sources win: built-in, systemd credentials, `/etc/kasm-bootstrap/config.toml`, `config.d/*.toml`
-//! in the order of their names, the environment, flags. `--config FILE` takes the place of all files. The
+//! in the order of their names, user-data, the environment, flags. `--config FILE` takes the place of all
+//! files and of user-data. The
 //! last source to mention a setting decides it, also by leaving it empty; an empty token in a file or a
 //! variable says nothing. In one source a token itself wins over the file it may be in.
 
@@ -70,7 +71,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Error> {
     let files = read::files(sources.paths, sources.file)?;
     let mut layers = vec![environment::credentials(&sources.environment)];
     for path in &files {
-        layers.push(read::config(path));
+        layers.push(read::config(path, *path == sources.paths.user_data()));
     }
     layers.push(environment::layer(&sources.environment));
     for layer in &mut layers {

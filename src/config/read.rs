@@ -21,7 +21,7 @@ const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_ALL: u32 = 0o002;
 
 /// The configuration files in their order: the one that was named, which must be there; or the usual
-/// one and what lies in `config.d`, which need not.
+/// one, what lies in `config.d`, and the user-data that was kept, which need not.
 pub(super) fn files(paths: &Paths, named: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
     if let Some(named) = named {
         return Ok(vec![named.to_owned()]);
@@ -34,12 +34,12 @@ pub(super) fn files(paths: &Paths, named: Option<&Path>) -> Result<Vec<PathBuf>,
     let directory = paths.config_dir();
     let fail = |source| unreadable("configuration directory", &directory, source);
     let entries = match std::fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Ok(entries) => Some(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(fail(error)),
     };
     let mut more = Vec::new();
-    for entry in entries {
+    for entry in entries.into_iter().flatten() {
         let path = entry.map_err(fail)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
@@ -48,16 +48,30 @@ pub(super) fn files(paths: &Paths, named: Option<&Path>) -> Result<Vec<PathBuf>,
     }
     more.sort();
     files.extend(more);
+    let user_data = paths.user_data();
+    if std::fs::symlink_metadata(&user_data).is_ok() {
+        files.push(user_data);
+    }
     Ok(files)
 }
 
-/// One configuration file as a layer.
-pub(super) fn config(path: &Path) -> Layer {
+/// User-data as it was kept: the name of its source, from the comment before it, and the rest, whose lines
+/// are counted as its author counts them.
+fn user_data(bytes: &[u8]) -> Option<(&Path, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (first, rest) = bytes.split_at_checked(end + 1)?;
+    let name = std::str::from_utf8(first).ok()?.trim_end().strip_prefix("# ")?;
+    name.starts_with("user-data (").then_some((Path::new(name), rest))
+}
+
+/// One configuration file as a layer, or user-data that was kept.
+pub(super) fn config(path: &Path, kept: bool) -> Layer {
     let (bytes, mode) = match bounded("configuration file", path, LIMIT) {
         Ok(read) => read,
         Err(error) => return Layer { errors: vec![error], ..Layer::default() },
     };
-    let mut layer = file::layer_from_bytes(path, &bytes);
+    let (name, text) = user_data(&bytes).filter(|_| kept).unwrap_or((path, &bytes));
+    let mut layer = file::layer_from_bytes(name, text);
     let secrets = layer.entries.iter().any(|entry| entry.setting.is_secret() && !entry.is_silent());
     if secrets && mode.is_some_and(|mode| mode & READABLE_BY_OTHERS != 0) {
         layer.warnings.push(format!("{0} holds a token and others can read it; run: chmod 600 {0}", path.display()));

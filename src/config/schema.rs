@@ -14,10 +14,12 @@ pub enum Kind {
     Version,
     /// A DNS name or an address, with a port where one is given.
     HostPort,
-    /// `auto`, `interface:NAME`, a DNS name or an address.
+    /// `auto`, `interface:NAME`, a cloud's method, a DNS name or an address.
     Address,
     /// True or false.
     Boolean,
+    /// Where a service answers: `http://ADDRESS:PORT`.
+    Endpoint,
     /// A TCP port.
     Port,
     /// A span of time: `90s`, `2m`, `1h30m`; a number means seconds.
@@ -116,8 +118,8 @@ impl Setting {
 }
 
 use Kind::{
-    Address, Boolean, Choice, Digest, Duration, HostPort, Mebibytes, MinisignKey, Path, Paths, Pin, Port, Secret,
-    SecretFile, Texts, Urls, Version, Word,
+    Address, Boolean, Choice, Digest, Duration, Endpoint, HostPort, Mebibytes, MinisignKey, Path, Paths, Pin, Port,
+    Secret, SecretFile, Texts, Urls, Version, Word,
 };
 
 /// Every setting, in the order in which a person would want to read them.
@@ -242,7 +244,8 @@ pub static SETTINGS: &[Setting] = &[
         Address,
         "auto: the address from which this machine reaches the manager",
         "\"auto\"",
-        "Where this node is reached, whatever its role: auto, interface:NAME, a name or an address",
+        "Where this node is reached, whatever its role: auto, interface:NAME, CLOUD-private or CLOUD-public (ec2, gcp, \
+         azure, oci, digitalocean, openstack), a name or an address",
     )
     .flag("--public-hostname")
     .also(&["public_hostname", "interface"]),
@@ -309,6 +312,20 @@ pub static SETTINGS: &[Setting] = &[
     .also(&["config_wait"]),
     setting("run.watch", Duration, "30s", "\"30s\"", "How often `run` looks at the containers of a node that is up")
         .also(&["interval"]),
+    setting(
+        "run.user_data",
+        Choice(&["auto", "off", "ec2", "nocloud", "config-drive"]),
+        "auto: EC2's metadata service on EC2, and a disk labelled cidata or config-2 where one is there",
+        "\"nocloud\"",
+        "Where the boot looks for user-data that begins with #kasm-bootstrap",
+    ),
+    setting(
+        "metadata.endpoint",
+        Endpoint,
+        "http://169.254.169.254",
+        "\"http://[fd00:ec2::254]\"",
+        "Where the cloud's metadata service answers",
+    ),
     setting(
         "network.ca_certs",
         Paths,

@@ -420,3 +420,25 @@ fn a_secret_stays_a_secret_whatever_the_source_calls_it() {
     assert_eq!(layer.entries[0].raw, Raw::Secret(Secret::new("hunter2hunter2")));
     assert!(!format!("{layer:?}").contains("hunter2"));
 }
+
+#[test]
+fn where_user_data_and_metadata_come_from_is_known_without_the_rest() {
+    use crate::intent::{MetadataOptions, UserDataFrom};
+    let options = |text: &str| Merged::of([&layer(text)]).metadata();
+    assert_eq!(options("").unwrap(), MetadataOptions::default());
+    assert_eq!(options("[run]\nuser_data = \"{source}\"\n").unwrap(), MetadataOptions::default());
+    let set =
+        options("role = \"x\"\n[run]\nuser_data = \"config-drive\"\n[metadata]\nendpoint = \"http://127.0.0.1:8/\"\n");
+    let endpoint = "http://127.0.0.1:8".to_owned();
+    assert_eq!(set.unwrap(), MetadataOptions { user_data: UserDataFrom::ConfigDrive, endpoint });
+    insta::assert_snapshot!(failure(options("[run]\nuser_data = \"ec3\"\n").unwrap_err()), @"
+    error: /etc/kasm-bootstrap/config.toml:2: run.user_data is `ec3` [config.value]
+    help: write auto, off, ec2, nocloud or config-drive
+    ");
+    insta::assert_snapshot!(failure(options("[metadata]\nendpoint = \"http://example.com\"\n").unwrap_err()), @"
+    error: /etc/kasm-bootstrap/config.toml:2: metadata.endpoint is `http://example.com`, and not http:// and an address [config.value]
+    help: write http://169.254.169.254, or on IPv6 http://[fd00:ec2::254]
+    ");
+    let words: Vec<&str> = UserDataFrom::ALL.iter().map(|(word, _)| *word).collect();
+    assert_eq!(schema::find("run.user_data").unwrap().kind, Kind::Choice(words.leak()), "the table's words");
+}

@@ -2,6 +2,7 @@
 //! once.
 
 mod known;
+mod metadata;
 mod run_options;
 
 pub use known::Known;
@@ -96,6 +97,7 @@ impl<'a> Reader<'a> {
             swap_mib: self.parsed("swap.size", value::mebibytes).filter(|size| *size > 0),
             apt_wait: self.parsed("apt.wait", value::duration).unwrap_or(Intent::APT_WAIT),
             network: self.network(),
+            metadata: self.metadata(),
             budget: self.budget(),
             installer: self.installer(),
             skip: self.list("preflight.skip", |name| Ok(name.to_owned())),

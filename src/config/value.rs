@@ -2,10 +2,10 @@
 //! setting's name, and brings its remedy.
 
 use super::error::quoted;
-use crate::intent::{AddressChoice, Digest, HostPort, MinisignKey};
+use crate::intent::{AddressChoice, CloudAddress, Digest, HostPort, MinisignKey};
 use crate::net::Pin;
 use crate::words;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Why a value cannot be.
@@ -154,6 +154,12 @@ pub fn address(text: &str) -> Result<AddressChoice, Wrong> {
             ),
         };
     }
+    if let Some(method) = CloudAddress::parse(text) {
+        return Ok(AddressChoice::Cloud(method));
+    }
+    if let Some(wrong) = nearly_a_method(text) {
+        return Err(wrong);
+    }
     let given = host_port(text)?;
     match given.port {
         Some(_) => wrong(
@@ -165,6 +171,40 @@ pub fn address(text: &str) -> Result<AddressChoice, Wrong> {
             "write auto, interface:NAME, or an address the manager can reach",
         ),
         None => Ok(AddressChoice::Given(given.host)),
+    }
+}
+
+/// A misspelt method would pass for a host's name.
+fn nearly_a_method(text: &str) -> Option<Wrong> {
+    if text.len() > 30 || text.contains(['.', ':']) {
+        return None;
+    }
+    let lower = text.to_ascii_lowercase().replace('_', "-");
+    let words = CloudAddress::ALL.map(|(word, _)| word);
+    let known = |cloud: &str| words.iter().any(|word| word.split('-').next() == Some(cloud));
+    let near = words.iter().map(|word| (word, strsim::damerau_levenshtein(&lower, word)));
+    let help = match (lower.rsplit_once('-'), near.min_by_key(|(_, distance)| *distance)) {
+        (_, Some((word, 0))) => format!("did you mean {word}?"),
+        (Some((cloud, "private" | "public")), _) if known(cloud) => format!("the methods are {}", words.join(", ")),
+        (_, Some((word, 1..=2))) => format!("did you mean {word}?"),
+        _ => return None,
+    };
+    Some(Wrong { problem: format!("is {}, which is no method to find an address", quoted(text)), help })
+}
+
+/// Where a service answers: plain HTTP and an address, so that no name server has a say in it.
+pub fn endpoint(text: &str) -> Result<String, Wrong> {
+    let host = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest)).unwrap_or_default();
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let sound = host.parse::<SocketAddr>().is_ok()
+        || host.parse::<Ipv4Addr>().is_ok()
+        || v6.is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok());
+    match sound {
+        true => Ok(format!("http://{host}")),
+        false => wrong(
+            format!("is {}, and not http:// and an address", quoted(text)),
+            "write http://169.254.169.254, or on IPv6 http://[fd00:ec2::254]",
+        ),
     }
 }
 

@@ -1,7 +1,7 @@
 //! This node's own address: the one its manager and its users reach it by.
 
 use crate::error::{Exit, Explain};
-use crate::intent::AddressChoice;
+use crate::intent::{AddressChoice, CloudAddress};
 use nix::net::if_::InterfaceFlags;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -69,6 +69,9 @@ pub enum Error {
         /// What it has, as ` (only …)`; may be empty.
         has: String,
     },
+    /// The address is one that only the cloud knows; [`super::cloud::address`] asks for it.
+    #[error("this machine's own address ({0}) is known to its cloud only")]
+    Cloud(CloudAddress),
     /// The kernel does not tell the interfaces.
     #[error("the network interfaces cannot be listed")]
     List(#[source] io::Error),
@@ -81,6 +84,7 @@ impl Explain for Error {
             Error::ManagerUnknown => "machine.manager-unknown",
             Error::NoInterface { .. } => "machine.no-interface",
             Error::NoAddress { .. } => "machine.no-address",
+            Error::Cloud(_) => "machine.address-of-cloud",
             Error::List(_) => "machine.interfaces",
         }
     }
@@ -96,7 +100,7 @@ impl Explain for Error {
             Error::NoAddress { name, .. } => {
                 format!("see `ip address show {name}`; bring it up with an address, {given}")
             }
-            Error::List(_) => "give the address itself with -p ADDRESS".into(),
+            Error::Cloud(_) | Error::List(_) => "give the address itself with -p ADDRESS".into(),
         }
     }
 
@@ -112,6 +116,7 @@ pub fn find(choice: &AddressChoice, manager: &[IpAddr], port: u16) -> Result<Fou
         AddressChoice::Given(address) => {
             Ok(Found { address: address.clone(), why: "as given".into(), others: Vec::new(), warning: None })
         }
+        AddressChoice::Cloud(method) => Err(Error::Cloud(*method)),
         AddressChoice::Interface(name) => by_interface(name, &locals()?),
         AddressChoice::Auto => {
             let (remote, source) = route_source(manager, port)?;

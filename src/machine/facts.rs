@@ -112,7 +112,7 @@ fn os(paths: &Paths) -> Option<Os> {
 
 fn platform(paths: &Paths) -> Option<Platform> {
     let read = |name: &str| {
-        let text = read_small(&paths.at("/sys/class/dmi/id").join(name)).ok()?;
+        let text = read_small(&paths.dmi_dir().join(name)).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     };
     let platform = Platform { vendor: read("sys_vendor"), product: read("product_name") };

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod changes;
+pub mod cloud;
 pub mod cloud_init;
 pub mod facts;
 pub mod instance;
@@ -10,3 +11,4 @@ pub mod mounts;
 pub mod os_release;
 pub mod sockets;
 pub mod swap;
+pub mod user_data;

@@ -26,6 +26,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many redirects are followed.
 pub const MAX_REDIRECTS: usize = 5;
 
+const USER_AGENT: &str = concat!("kasm-bootstrap/", env!("CARGO_PKG_VERSION"));
+
 /// How connections are trusted and named.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
@@ -141,6 +143,21 @@ pub fn client_of_one_host(paths: &Paths, options: &Options) -> Result<reqwest::C
     build(paths, options, policy)
 }
 
+/// The client for a service on this machine's own link, which is asked by its address: never through a
+/// proxy, no redirect is followed, no certificate is trusted. A connection may take `connect`, a whole
+/// answer `answer`.
+pub fn client_of_link(connect: Duration, answer: Duration) -> Result<reqwest::Client, Error> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::no_config())
+        .no_proxy()
+        .connect_timeout(connect)
+        .timeout(answer)
+        .redirect(Policy::none())
+        .user_agent(USER_AGENT)
+        .build()
+        .map_err(Error::Client)
+}
+
 fn build(paths: &Paths, options: &Options, redirects: Policy) -> Result<reqwest::Client, Error> {
     let tls = tls::client_config(options)?;
     reqwest::Client::builder()
@@ -148,7 +165,7 @@ fn build(paths: &Paths, options: &Options, redirects: Policy) -> Result<reqwest:
         .dns_resolver(names::Names::new(paths))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(redirects)
-        .user_agent(concat!("kasm-bootstrap/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .build()
         .map_err(Error::Client)
 }

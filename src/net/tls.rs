@@ -23,8 +23,6 @@ pub struct PinMismatch {
 
 /// The TLS client configuration for these options.
 pub fn client_config(options: &Options) -> Result<rustls::ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
     let mut roots = RootCertStore::empty();
     // A machine without any CA bundle is a normal case: connections then fail to verify, the client stands.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -44,12 +42,23 @@ pub fn client_config(options: &Options) -> Result<rustls::ClientConfig, Error> {
         (None, true) => Trust::Anyone,
         (None, false) => Trust::Issued { roots, own },
     };
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
+    Ok(trusting(trust))
+}
+
+/// For connections without TLS: nobody is trusted, and no file is read.
+pub(super) fn no_config() -> rustls::ClientConfig {
+    trusting(Trust::Issued { roots: RootCertStore::empty(), own: Vec::new() })
+}
+
+fn trusting(trust: Trust) -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier { trust, algorithms }))
-        .with_no_client_auth())
+        .with_no_client_auth()
 }
 
 #[derive(Debug)]

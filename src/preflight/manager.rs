@@ -1,11 +1,13 @@
 //! The way to the manager, stage by stage, and this node's own address at the near end of it.
 
 use super::report::with_causes;
-use super::{Context, Mode, Verdict};
+use super::{Context, LOOK_TIME, Mode, Verdict};
+use crate::deadline::Deadline;
 use crate::error::Explain;
 use crate::intent::AddressChoice;
 use crate::kasm::manager::{Error, Look, Trust};
-use crate::machine::address;
+use crate::machine::{address, cloud};
+use crate::observe::Silent;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::time::Duration;
 
@@ -71,6 +73,14 @@ pub(super) fn health(context: &Context) -> BoxFuture<'_, Verdict> {
 pub(super) fn address(context: &Context) -> BoxFuture<'_, Verdict> {
     async move {
         let Some(choice) = &context.address else { return Verdict::Skipped("no address is asked for".into()) };
+        if let AddressChoice::Cloud(method) = choice {
+            let deadline = Deadline::after(LOOK_TIME);
+            return match cloud::address(&context.paths, *method, &context.metadata, deadline, &Silent).await {
+                Ok(found) => Verdict::Pass(found.story()),
+                Err(error) if context.mode == Mode::Wait && error.may_pass() => not_yet(&error),
+                Err(error) => Verdict::fail(&error),
+            };
+        }
         let (remote, port) = match (choice, &context.manager) {
             (AddressChoice::Auto, Some(manager)) => match context.look(manager).await {
                 Look { addresses: Ok(addresses), .. } => (addresses.as_slice(), manager.port_or_https()),

@@ -19,7 +19,7 @@ pub use report::{CheckResult, Report, Verdict};
 
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
-use crate::intent::{AddressChoice, HostPort, InstallerIntent, Role, Source};
+use crate::intent::{AddressChoice, HostPort, InstallerIntent, MetadataOptions, Role, Source};
 use crate::kasm::manager::{Look, Manager};
 use crate::machine::facts::Facts;
 use crate::net;
@@ -71,6 +71,8 @@ pub struct Context {
     pub role: Option<Role>,
     /// How this node's own address is to be found; without it the check is skipped.
     pub address: Option<AddressChoice>,
+    /// The cloud's metadata service.
+    pub metadata: MetadataOptions,
     /// The port of this node's own proxy; 443 where none is given.
     pub proxy_port: Option<u16>,
     /// What the installer is told beside; some of it makes checks needless.
@@ -99,6 +101,7 @@ impl Context {
             network: net::Options::default(),
             role: None,
             address: None,
+            metadata: MetadataOptions::default(),
             proxy_port: None,
             installer: InstallerIntent::default(),
             release_bytes: None,

@@ -12,6 +12,7 @@ PACE="@PACE@"
 TEST_MANAGER="@TEST_MANAGER@"
 MANAGER_TRIES="@MANAGER_TRIES@"
 MANAGER_PAUSE="@MANAGER_PAUSE@"
+BOOTED="@BOOTED@"
 
 # @FAULTS@
 
@@ -38,10 +39,17 @@ VERBOSE="false"
 HELP="false"
 OFFLINE=()
 
-# Goes wrong here, if this release was built to.
+# Goes wrong here, if this release was built to. On a booted machine it says how far it is, and rests as
+# long as it is held there.
 reach() {
   if declare -F "fault_$1" >/dev/null; then
     "fault_$1"
+  fi
+  if [ "$BOOTED" = "true" ]; then
+    echo "$1" >>"$STATE/points"
+    while [ -e "$STATE/hold-$1" ]; do
+      sleep 0.1
+    done
   fi
 }
 
@@ -116,7 +124,10 @@ if [ "$HELP" = "true" ]; then
   exit 0
 fi
 
-if [ -z "${KASM_BOOTSTRAP_ROOT:-}" ]; then
+STATE="${KASM_BOOTSTRAP_ROOT:-}/var/lib/kasm-stand-in"
+if [ "$BOOTED" = "true" ]; then
+  mkdir -p "$STATE"
+elif [ -z "${KASM_BOOTSTRAP_ROOT:-}" ]; then
   echo "KASM_BOOTSTRAP_ROOT is not set, and the stand-in installs nowhere else."
   exit 1
 fi

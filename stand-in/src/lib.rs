@@ -4,6 +4,7 @@
 pub mod docker;
 pub mod http;
 pub mod manager;
+pub mod metadata;
 pub mod mirror;
 pub mod release;
 pub mod tls;

@@ -1,7 +1,8 @@
 //! A kasm_release made on the spot: scripts that behave to their caller as Kasm's do
 //! (`docs/kasm-facts.md`, 1 to 4), and that can be built to go wrong at a chosen point.
 //!
-//! What it installs lies below `KASM_BOOTSTRAP_ROOT`; without that variable it refuses to work.
+//! What it installs lies below `KASM_BOOTSTRAP_ROOT`; without that variable it refuses to work, unless it was
+//! built for a machine that is thrown away ([`Options::booted`]).
 
 mod fault;
 
@@ -69,6 +70,9 @@ pub struct Options {
     pub auth_token: Option<String>,
     /// Weight.
     pub padding: Padding,
+    /// Whether it may install below `/` where `KASM_BOOTSTRAP_ROOT` is not set, and then calls the real
+    /// apt: for machines that are thrown away (`tests/vm`).
+    pub booted: bool,
 }
 
 impl Default for Options {
@@ -81,6 +85,7 @@ impl Default for Options {
             manager_test: None,
             auth_token: None,
             padding: Padding::default(),
+            booted: false,
         }
     }
 }
@@ -128,7 +133,7 @@ impl Release {
         let mut archive = Archive::new(options.padding.compressible || options.padding.files == 0);
         archive.file("install.sh", 0o755, script(INSTALL).as_bytes());
         archive.file("upgrade.sh", 0o755, script(UPGRADE).as_bytes());
-        archive.file("install_dependencies.sh", 0o755, DEPENDENCIES.as_bytes());
+        archive.file("install_dependencies.sh", 0o755, script(DEPENDENCIES).as_bytes());
         archive.file("bin/start", 0o755, START.as_bytes());
         archive.file("bin/stop", 0o755, STOP.as_bytes());
         for machine in ["x86_64", "aarch64"] {
@@ -195,6 +200,7 @@ fn fill(text: &str, options: &Options, version: &str) -> String {
         .collect();
     text.replace("# @FAULTS@\n", &faults)
         .replace("@VERSION@", version)
+        .replace("@BOOTED@", if options.booted { "true" } else { "false" })
         .replace("@PACE@", &seconds(options.pace))
         .replace("@TEST_MANAGER@", if options.manager_test.is_some() { "true" } else { "false" })
         .replace("@MANAGER_TRIES@", &tries.to_string())

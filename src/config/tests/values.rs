@@ -49,6 +49,10 @@ fn addresses_are_auto_an_interface_or_given() {
     assert_eq!(value::address("auto"), Ok(AddressChoice::Auto));
     assert_eq!(value::address("interface:enp1s0"), Ok(AddressChoice::Interface("enp1s0".into())));
     assert_eq!(value::address("10.0.0.1"), Ok(AddressChoice::Given("10.0.0.1".into())));
+    assert_eq!(
+        value::address("ec2-public").unwrap(),
+        AddressChoice::Cloud(crate::intent::CloudAddress::parse("ec2-public").unwrap())
+    );
     assert_eq!(value::address("[2001:db8::1]"), Ok(AddressChoice::Given("2001:db8::1".into())));
     insta::assert_snapshot!(problems(value::address, &[
         "10.0.0.1:443", "interface:", "interface:far-too-long-a-name", "0.0.0.0", "a b", "a\"b", "SERVER_ADDRESS",
@@ -166,4 +170,42 @@ fn urls_are_http_https_or_file() {
     holds a URL that leads nowhere; write https://HOST/PATH or file:///PATH
     holds `https://`, which is no URL; write https://HOST/PATH or file:///PATH
     ");
+}
+
+#[test]
+fn a_misspelt_method_is_not_taken_for_a_name() {
+    let help = |text: &str| value::address(text).unwrap_err().help;
+    assert_eq!(help("ec2-privat"), "did you mean ec2-private?");
+    assert_eq!(help("EC2_Public"), "did you mean ec2-public?");
+    assert_eq!(help("opnestack-public"), "did you mean openstack-public?");
+    assert!(help("oci-public").starts_with("the methods are ec2-private, "));
+    for name in ["ec2-198-51-100-1.compute-1.amazonaws.com", "kasm-public", "ec2", "node-private", "agent7"] {
+        assert_eq!(value::address(name), Ok(AddressChoice::Given(name.into())));
+    }
+}
+
+#[test]
+fn an_endpoint_is_http_and_an_address() {
+    for (text, endpoint) in [
+        ("http://169.254.169.254", "http://169.254.169.254"),
+        ("http://169.254.169.254/", "http://169.254.169.254"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[fd00:ec2::254]", "http://[fd00:ec2::254]"),
+        ("http://[::1]:80/", "http://[::1]:80"),
+    ] {
+        assert_eq!(value::endpoint(text).as_deref(), Ok(endpoint));
+    }
+    for wrong in [
+        "",
+        "http://",
+        "169.254.169.254",
+        "https://169.254.169.254",
+        "http://metadata.google.internal",
+        "http://127.0.0.1/latest",
+        "http://u:p@127.0.0.1",
+        "http://fd00:ec2::254",
+        "http://127.0.0.1//",
+    ] {
+        assert!(value::endpoint(wrong).is_err(), "{wrong}");
+    }
 }

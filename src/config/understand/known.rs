@@ -4,7 +4,7 @@ use super::super::error::Error;
 use super::super::merged::Merged;
 use super::super::value;
 use super::Reader;
-use crate::intent::{AddressChoice, HostPort, InstallerIntent, ReleaseIntent, Role, Source};
+use crate::intent::{AddressChoice, HostPort, InstallerIntent, MetadataOptions, ReleaseIntent, Role, Source};
 use crate::net;
 
 /// As much of the intent as is known, for those who need no more.
@@ -18,6 +18,8 @@ pub struct Known {
     pub address: AddressChoice,
     /// TLS and proxies.
     pub network: net::Options,
+    /// The cloud's metadata service.
+    pub metadata: MetadataOptions,
     /// Mirrors and files of the release, in the order they are tried.
     pub sources: Vec<Source>,
     /// The port of this node's own proxy.
@@ -39,6 +41,7 @@ impl Merged {
             manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
             address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
             network: reader.network(),
+            metadata: reader.metadata(),
             sources: reader.sources().1,
             proxy_port: reader.parsed("proxy_port", value::port),
             installer: reader.installer(),

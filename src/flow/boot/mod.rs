@@ -11,6 +11,7 @@
 
 mod configuration;
 mod decide;
+mod handed;
 mod watch;
 
 use super::install;
@@ -27,19 +28,12 @@ use decide::Decision;
 use futures_util::future::{Either, FutureExt, select};
 use std::future::Future;
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 /// How long cloud-init may take to its network stage's end. It gives up on a cloud's metadata after two
 /// minutes at most, and waits for a network before that.
 const CLOUD_INIT: Duration = Duration::from_secs(5 * 60);
-/// What a start may take where no configuration says it.
-const BUDGET: Duration = Duration::from_secs(570);
-
-/// Where user-data comes from when cloud-init does not hand it over: reads it, puts it where the
-/// configuration is read from, and returns the instance's identifier where it came with it. Finding none is
-/// no error.
-pub type UserData<'a> = Pin<Box<dyn Future<Output = Result<Option<String>, Failure>> + 'a>>;
 
 /// What the service is given.
 pub struct Boot<'a> {
@@ -49,8 +43,6 @@ pub struct Boot<'a> {
     pub file: Option<&'a Path>,
     /// Reads the configuration, anew each time.
     pub load: &'a dyn Fn() -> Result<Loaded, config::Error>,
-    /// Awaited once, when cloud-init has had its turn.
-    pub user_data: Option<UserData<'a>>,
     /// Who wants to know.
     pub supervisor: &'a dyn Supervisor,
     /// The views of a run.
@@ -63,11 +55,11 @@ pub struct Boot<'a> {
 /// Whatever keeps the node from coming up; [`crate::error::Exit::may_pass`] tells what is worth another try.
 /// Once the node was up, nothing ends the watch but a signal.
 pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
-    let Boot { paths, file, load, user_data, supervisor, views } = boot;
+    let Boot { paths, file, load, supervisor, views } = boot;
     // From here on, so that no signal falls between two of the things below.
     let mut signals = Signals::listen()?;
     let place = configuration::Place { paths, file, load };
-    let prepare = prepare(&place, user_data, supervisor);
+    let prepare = prepare(&place, supervisor);
     let Prepared { options, identity, decision } = match or_signal(&mut signals, prepare).await {
         Either::Left(prepared) => prepared?,
         Either::Right(signal) => return Ok(stopped(supervisor, signal)),
@@ -114,20 +106,19 @@ struct Prepared {
 }
 
 /// Everything before something is done: waiting, reading, deciding.
-async fn prepare(
-    place: &configuration::Place<'_>,
-    user_data: Option<UserData<'_>>,
-    supervisor: &dyn Supervisor,
-) -> Result<Prepared, Failure> {
+async fn prepare(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) -> Result<Prepared, Failure> {
     supervisor.status("starting");
     // As far as it is there already; whether it is right is asked when everybody has written his part.
-    let early = (place.load)().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
+    let loaded = (place.load)().ok();
+    let early = loaded.and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
     announce(&early, supervisor);
     cloud_init::network_stage(place.paths, Deadline::after(CLOUD_INIT), supervisor).await;
-    let told = match user_data {
-        Some(user_data) => user_data.await?,
-        None => None,
-    };
+    let here = Identity::find(place.paths, None);
+    if let Some((options, decision)) = configuration::settled(place, &here, supervisor) {
+        announce(&options, supervisor);
+        return Ok(Prepared { options, identity: here, decision });
+    }
+    let told = handed::take(place, supervisor).await?;
     let identity = Identity::find(place.paths, told.as_deref());
     let (options, decision) = configuration::wait(place, &early, &identity, supervisor).await?;
     announce(&options, supervisor);

@@ -162,7 +162,7 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     let address = match &work.intent.address {
         AddressChoice::Given(address) => Some(address.as_str()),
         // Which address it found is the receipt's business; asking again could find another.
-        AddressChoice::Auto | AddressChoice::Interface(_) => None,
+        AddressChoice::Auto | AddressChoice::Interface(_) | AddressChoice::Cloud(_) => None,
     };
     // A run that was killed after the proof and before its end has left its tree.
     if let Some(receipt) = &receipt {
@@ -193,6 +193,7 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
     context.cached = work.is_fetched();
     context.role = Some(work.intent.role);
     context.address = Some(work.intent.address.clone());
+    context.metadata = work.intent.metadata.clone();
     context.proxy_port = work.intent.proxy_port;
     context.installer = work.intent.installer.clone();
     context.skip = work.intent.skip.clone();

@@ -5,7 +5,7 @@ use super::{Install, systemctl};
 use crate::apt::{self, wait::Quiet};
 use crate::error::{Exit, Explain, Failure};
 use crate::intent::AddressChoice;
-use crate::machine::{address, swap};
+use crate::machine::{address, cloud, swap};
 use crate::observe::Silent;
 use crate::release::{self, Tarball, Verified};
 use crate::step::{Context, Finish};
@@ -94,9 +94,14 @@ pub async fn address(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     let manager = &work.intent.manager.address;
     let addresses = match &work.intent.address {
         AddressChoice::Auto => work.manager.first_hop(cx.deadline).await?,
-        AddressChoice::Interface(_) | AddressChoice::Given(_) => Vec::new(),
+        AddressChoice::Interface(_) | AddressChoice::Cloud(_) | AddressChoice::Given(_) => Vec::new(),
     };
-    let found = address::find(&work.intent.address, &addresses, manager.port_or_https())?;
+    let found = match &work.intent.address {
+        AddressChoice::Cloud(method) => {
+            cloud::address(&work.paths, *method, &work.intent.metadata, cx.deadline, cx.observer).await?
+        }
+        choice => address::find(choice, &addresses, manager.port_or_https())?,
+    };
     let story = found.story();
     let warning = found.warning.clone();
     *work.address.borrow_mut() = Some(found);

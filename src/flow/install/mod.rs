@@ -43,7 +43,7 @@ pub struct Install {
     half_done: bool,
     /// The wanted version is there, but was not proved yet: only that is left.
     installed: Cell<bool>,
-    /// Which instance this is, where that matters: by hand nobody asks.
+    /// Which instance this is, where what is here may be a copy of another one's: by hand nobody asks.
     identity: Identity,
     tarball: RefCell<Option<Verified<Tarball>>>,
     /// The digest a sidecar told.
@@ -240,6 +240,7 @@ impl Install {
         match &self.intent.address {
             AddressChoice::Auto => "find this machine's address on the route to the manager".into(),
             AddressChoice::Interface(name) => format!("find this machine's address on {name}"),
+            AddressChoice::Cloud(method) => format!("ask the metadata of {} for this machine's address", method.cloud),
             AddressChoice::Given(address) => format!("take the address {address}, as given"),
         }
     }
