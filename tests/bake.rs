@@ -60,7 +60,7 @@ fn lived_in(root: &Path) {
         "var/lib/apt/lists/deb.example_dists_stable_InRelease",
         "var/cache/apt/archives/slow_1_all.deb",
     ] {
-        write(root, path, "a machine's own\n");
+        write(root, path, "# a machine's own\n");
     }
     fs::set_permissions(root.join("var/lib/kasm-bootstrap"), fs::Permissions::from_mode(0o700)).unwrap();
 }
