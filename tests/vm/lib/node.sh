@@ -18,11 +18,8 @@ furnish() {
     put "$STAND_IN" /usr/local/bin/kasm-stand-in 0755
     put "$LIB/docker-stand-in.service" /etc/systemd/system/docker-stand-in.service
     enable docker-stand-in.service
-    if [[ -e $PROJECT/systemd/kasm-bootstrap.service ]]; then
-        put "$PROJECT/systemd/kasm-bootstrap.service" /usr/lib/systemd/system/kasm-bootstrap.service
-    else
-        put "$LIB/kasm-bootstrap.service" /usr/lib/systemd/system/kasm-bootstrap.service
-    fi
+    put "$PROJECT/systemd/kasm-bootstrap.service" /usr/lib/systemd/system/kasm-bootstrap.service
+    put "$PROJECT/systemd/kasm-bootstrap.tmpfiles.conf" /usr/lib/tmpfiles.d/kasm-bootstrap.conf
     enable kasm-bootstrap.service
     seed "$INSTANCE_ID"
 }
@@ -116,14 +113,9 @@ import json, sys
 sys.exit(1 if json.load(sys.stdin)["v1"]["errors"] else 0)'
 }
 
-# The daemon's cases, as long as there is no daemon.
-needs_run() {
-    "$BINARY" run --help >/dev/null 2>&1 || skip "this program has no command run"
-}
-
 downloaded_at_least() {
     local size
-    size=$(find "$ROOT/var/cache/kasm-bootstrap" -type f -printf '%s\n' 2>/dev/null | sort -n | tail -n 1)
+    size=$(find "$ROOT/var/cache/kasm-bootstrap" "$RUN/disk/plain" -type f -printf '%s\n' 2>/dev/null | sort -n | tail -n 1)
     [[ ${size:-0} -ge $1 ]]
 }
 
