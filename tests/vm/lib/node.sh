@@ -193,3 +193,15 @@ ExecStart=/bin/mount -t tmpfs -o mode=1777,$1 tmpfs /tmp
 UNIT
     enable own-tmp.service
 }
+
+# One of the project's own user-data, filled in as Kasm does it; the release is a baked image's.
+template() { # FILE
+    printf '[release]\nurls = ["%s"]\nsha256 = "%s"\n' "$URL" "$DIGEST" | into /etc/kasm-bootstrap/config.d/10-baked.toml
+    python3 - "$PROJECT/cloud-init/$1" "$MANAGER" "$TOKEN" >"$RUN/user-data" <<'PYTHON'
+import sys
+print(open(sys.argv[1], encoding="utf-8").read().format(
+    server_hostname="node", server_external_fqdn="None", upstream_auth_address=sys.argv[2], manager_token=sys.argv[3],
+    server_id="server-1", provider_name="harvester", ssh_key="ssh-ed25519 AAAA-the-key somebody"))
+PYTHON
+    seed "$INSTANCE_ID"
+}
