@@ -192,7 +192,7 @@ disk_mount() {
     mkdir -p "$RUN"/{lower,disk,root}
     mountpoint -q "$RUN/lower" || mount -o ro,noload "$IMAGE_LOOP" "$RUN/lower"
     mount -o loop "$RUN/disk.img" "$RUN/disk"
-    mkdir -p "$RUN"/disk/{upper,work,docker}
+    mkdir -p "$RUN"/disk/{upper,work,docker,plain}
     mount -t overlay overlay -o "lowerdir=$RUN/lower,upperdir=$RUN/disk/upper,workdir=$RUN/disk/work" "$ROOT"
 }
 
@@ -260,12 +260,14 @@ boot_nspawn() {
     mkdir -p "$CGROUP"
     (
         echo "$BASHPID" >"$CGROUP/cgroup.procs"
-        # --capability and --system-call-filter: for a container engine in it. But never the clock: it is this
-        # machine's own, and everybody's on it.
+        # --system-call-filter: for a container engine in it. Capabilities beyond nspawn's own choice only where a
+        # case asks for them, and never the clock: it is this machine's, and everybody's on it.
         exec env -i PATH="$PATH" TERM=dumb systemd-nspawn --quiet --boot --directory="$ROOT" \
             --machine="${CGROUP##*/}" --hostname=node --register=no --keep-unit --private-network \
             --network-interface=eth0 --resolv-conf=off --timezone=off --link-journal=no --console=read-only \
-            --capability=all --drop-capability=CAP_SYS_TIME --system-call-filter='@keyring bpf' --bind="$RUN/disk/docker:/var/lib/docker"
+            ${CAPABILITIES:+"--capability=$CAPABILITIES"} --drop-capability=CAP_SYS_TIME \
+            --system-call-filter='@keyring bpf' --bind="$RUN/disk/docker:/var/lib/docker" \
+            ${PLAIN:+"--bind=$RUN/disk/plain:$PLAIN"}
     ) >>"$RUN/console.log" 2>&1 &
     GUEST=$!
     disown "$GUEST" # or bash reports how it ended
