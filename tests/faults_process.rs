@@ -39,7 +39,7 @@ fn a_flood_of_output_costs_no_memory_and_fills_neither_journal_nor_log() {
     let flood =
         format!("yes \"$(printf 'x%.0s' {{1..999}})\" | head -c {megabytes}000000; echo; echo the flood is over");
     let scene = scene(&[bash(Point::Files, &flood)]);
-    let mut child = scene.install(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = scene.install(&["--deadline", "1h"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until(&scene, |entry| entry["event"] == "step.output");
     let before = most_memory(child.id()).unwrap();
     let mut most = before;

@@ -90,3 +90,23 @@ fn no_child_gets_our_whole_environment() {
     let wrong: Vec<_> = files().into_iter().filter(|(.., code)| open(code)).map(|(_, path, _)| path).collect();
     assert!(wrong.is_empty(), "{wrong:?}: our variables may hold tokens; see paths::environment_for_children");
 }
+
+/// The processor is asked for at run time (uname(2)), where it matters which one it is: that is for the names of
+/// Kasm's files, and `Arch` is the one place that knows them.
+#[test]
+fn no_code_assumes_a_processor() {
+    let words = ["target_arch", "target_pointer_width", "target_endian", "target_feature", "core::arch", "std::arch"];
+    let names = ["\"x86_64\"", "\"aarch64\"", "\"amd64\"", "\"arm64\""];
+    let mut wrong = Vec::new();
+    for (_, path, code) in files() {
+        let is_arch = path.ends_with("machine/facts.rs");
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in lines {
+            let assumes = words.iter().any(|word| line.contains(word));
+            if assumes || (!is_arch && names.iter().any(|name| line.contains(name))) {
+                wrong.push(format!("{}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}

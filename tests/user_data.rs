@@ -122,6 +122,7 @@ async fn a_token_that_does_not_arrive_points_at_the_hop_limit() {
     let service = Metadata::start(Behaviour { token_delay: Duration::from_secs(60), ..Behaviour::ec2(Some(b"x")) });
     let error = find(&paths, &service, 30).await.unwrap_err();
     assert!(!error.may_pass());
+    assert_eq!(error.exit(), Exit::Unexpected, "systemd starts it again");
     insta::assert_snapshot!(said(error, &service), @"
     the metadata service of Amazon EC2 (http://ENDPOINT) takes the connection, but its token does not arrive [machine.metadata-silent]
     help: in a container, or behind a bridge, the answer dies after its first hop: aws ec2 modify-instance-metadata-options --instance-id ID --http-put-response-hop-limit 2 (HttpPutResponseHopLimit)
@@ -205,6 +206,7 @@ async fn a_service_that_is_not_there_is_waited_for_and_then_named() {
     let deadline = Deadline::after(Duration::from_millis(600));
     let error = user_data::find(&paths, &nowhere, deadline, &Silent).await.unwrap_err();
     assert!(error.may_pass());
+    assert_eq!(error.exit(), Exit::Unexpected, "systemd starts it again");
     let text = error.to_string().replace(&nowhere.endpoint, "http://ENDPOINT");
     insta::assert_snapshot!(text, @"the metadata service of Amazon EC2 (http://ENDPOINT) does not answer: it did not answer in time");
 }

@@ -1,10 +1,11 @@
 //! No answer and no file in JSON makes its reader panic, and what was read can be written and read again:
-//! the manager's health check, Docker's containers, the journal, the receipt.
+//! the manager's health check, Docker's containers, cloud-init's records, the journal, the receipt.
 
 #![no_main]
 
 use kasm_bootstrap::kasm::receipt::Receipt;
 use kasm_bootstrap::kasm::{docker, manager};
+use kasm_bootstrap::machine::{cloud_init, instance};
 use kasm_bootstrap::report::{Status, lines};
 use kasm_bootstrap::step::journal;
 use libfuzzer_sys::fuzz_target;
@@ -16,6 +17,10 @@ fuzz_target!(|bytes: &[u8]| {
     for container in docker::parse(bytes).into_iter().flatten() {
         assert!(!container.describe().is_empty());
         container.is_up();
+    }
+    cloud_init::parse(bytes);
+    if let Some(found) = instance::parse_instance_data(bytes) {
+        assert_eq!(instance::Instance::parse(&found.to_string()), Some(found));
     }
     if let Ok(receipt) = Receipt::parse(bytes) {
         assert_eq!(Receipt::parse(&serde_json::to_vec(&receipt).unwrap()).unwrap(), receipt);

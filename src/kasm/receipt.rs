@@ -34,8 +34,8 @@ pub struct Receipt {
     pub attempt: u32,
     /// True once the node was proved to be what was asked for, and up.
     pub proved: bool,
-    /// The instance it was installed on, where that was asked for (`cloud-init:i-0abc`): on another one the
-    /// disk is a copy.
+    /// The instance it was installed on, where it has an identifier (`cloud-init:i-0abc`): on another one
+    /// the disk is a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
 }

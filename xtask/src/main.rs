@@ -41,7 +41,7 @@ fn write(directory: &Path) -> io::Result<usize> {
     fs::create_dir_all(&completions)?;
     let pages = man::pages(kasm_bootstrap::cli::command())?;
     for page in &pages {
-        fs::write(man.join(format!("{}.8", page.name)), &page.text)?;
+        fs::write(man.join(format!("{}.1", page.name)), &page.text)?;
     }
     // The names under which each shell looks for them.
     let shells =
@@ -69,14 +69,14 @@ mod tests {
     #[test]
     fn every_command_has_a_page_that_names_itself_and_what_it_belongs_to() {
         let (_directory, docs) = made();
-        let page = |name: &str| fs::read_to_string(docs.join("man").join(format!("{name}.8"))).unwrap();
+        let page = |name: &str| fs::read_to_string(docs.join("man").join(format!("{name}.1"))).unwrap();
         for name in ["kasm-bootstrap", "kasm-bootstrap-install", "kasm-bootstrap-token-check", "kasm-bootstrap-bake"] {
             let text = page(name);
-            assert!(text.contains(&format!(".TH {} 8", name.to_uppercase())), "{text}");
+            assert!(text.contains(&format!(".TH {} 1", name.to_uppercase())), "{text}");
             assert!(text.contains(".SH NAME"), "{text}");
         }
         let main = page("kasm-bootstrap");
-        for words in [".SH \"EXIT STATUS\"", ".SH FILES", "config.toml", "kasm\\-bootstrap\\-install(8)"] {
+        for words in [".SH \"EXIT STATUS\"", ".SH FILES", "config.toml", "kasm\\-bootstrap\\-install(1)"] {
             assert!(main.contains(words), "no {words} in {main}");
         }
         assert!(page("kasm-bootstrap-release-fetch").contains("kasm\\-bootstrap release fetch"));
@@ -104,7 +104,10 @@ mod tests {
             set -eu
             . "$1"
             COMP_WORDS=(kasm-bootstrap ins) COMP_CWORD=1
-            _kasm-bootstrap kasm-bootstrap ins kasm-bootstrap
+            # complete -p prints: complete OPTIONS -F FUNCTION kasm-bootstrap
+            completion=$(complete -p kasm-bootstrap)
+            completion=${completion##*-F }
+            "${completion%% *}" kasm-bootstrap ins kasm-bootstrap
             echo "${COMPREPLY[@]}"
         "#;
         let bash = Command::new("bash")

@@ -7,7 +7,7 @@ use kasm_bootstrap::error::Exit;
 use kasm_bootstrap::paths::Paths;
 use std::io;
 
-/// One page of section 8.
+/// One page of section 1.
 pub struct Page {
     /// Its name, which is its file's without the section.
     pub name: String,
@@ -24,7 +24,7 @@ pub fn pages(mut command: Command) -> io::Result<Vec<Page>> {
 }
 
 fn page(command: &Command, name: &str, pages: &mut Vec<Page>) -> io::Result<()> {
-    let man = Man::new(command.clone()).section("8").manual("Kasm Workspaces");
+    let man = Man::new(command.clone()).section("1").manual("Kasm Workspaces");
     // Without a date: the same sources give the same bytes.
     let man = man.title(name.to_uppercase()).date("").source(concat!("kasm-bootstrap ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
@@ -109,7 +109,7 @@ fn see_also(name: &str, is_main: bool, below: &[&Command]) -> Roff {
     // `apt-wait` is one word, and nothing stands above it but the program.
     let above = above.map(|above| if above.ends_with("-apt") { "kasm-bootstrap".into() } else { above });
     let names = above.into_iter().chain(below.iter().map(|below| format!("{name}-{}", below.get_name())));
-    let names: Vec<String> = names.map(|name| format!("{name}(8)")).collect();
+    let names: Vec<String> = names.map(|name| format!("{name}(1)")).collect();
     let mut roff = Roff::new();
     if !names.is_empty() {
         roff.control("SH", ["SEE ALSO"]);

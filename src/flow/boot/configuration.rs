@@ -89,10 +89,32 @@ pub(super) async fn wait(
     }
 }
 
+/// What is decided without asking anybody: what was proved on this very instance, and is wanted or at least
+/// not unwanted, is only watched. Nothing is told about a configuration that is wrong.
+pub(super) fn settled(
+    place: &Place<'_>,
+    identity: &Identity,
+    supervisor: &dyn Supervisor,
+) -> Option<(RunOptions, Decision)> {
+    if !decide::is_proved_here(place.paths, identity) {
+        return None;
+    }
+    match place.read() {
+        Reading::Whole { intent, options, .. } => match decide::with(place.paths, intent, identity, supervisor) {
+            decision @ Decision::Watch(..) => Some((options, decision)),
+            Decision::Install(_) => None,
+        },
+        Reading::Lacking { what, options, .. } => {
+            decide::without(place.paths, identity, &what, supervisor).map(|decision| (options, decision))
+        }
+        Reading::Wrong(_) => None,
+    }
+}
+
 impl Place<'_> {
     fn watched(&self) -> Vec<PathBuf> {
         match self.file {
-            Some(file) => vec![file.parent().unwrap_or(file).to_owned()],
+            Some(file) => vec![std::path::absolute(file).unwrap_or_default().parent().unwrap_or(file).to_owned()],
             None => vec![self.paths.config_home(), self.paths.config_dir()],
         }
     }

@@ -1,6 +1,6 @@
 //! What is to be done on this boot: install, or only watch what is there.
 
-use super::{BUDGET, Watched};
+use super::Watched;
 use crate::intent::{Digest, Intent};
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
@@ -37,17 +37,9 @@ pub(super) fn without(
     lacking: &str,
     supervisor: &dyn Supervisor,
 ) -> Option<Decision> {
-    let (receipt, _) = proved(paths)?;
-    if identity.relation(receipt.instance.as_deref()) != Relation::Same {
-        return None;
-    }
+    let (receipt, _) = proved(paths).filter(|(receipt, _)| is_here(receipt, identity))?;
     say(&receipt, &format!("and proved: it is watched without a configuration ({lacking})"), supervisor);
-    Some(Decision::Watch(Watched { role: receipt.role, started: true }, BUDGET))
-}
-
-/// True if a node was proved to be up on this machine, or on the one it is a copy of.
-pub(super) fn is_proved(paths: &Paths) -> bool {
-    proved(paths).is_some()
+    Some(Decision::Watch(Watched { role: receipt.role, started: true }, Intent::BUDGET))
 }
 
 /// The receipt of an installation that was proved and is still there.
@@ -66,6 +58,15 @@ fn is_wanted(receipt: &Receipt, installed: &Installed, intent: &Intent) -> bool 
         (Digest::Sidecar, None) => true,
     };
     release && receipt.role == intent.role
+}
+
+/// True if a node was proved on this very instance.
+pub(super) fn is_proved_here(paths: &Paths, identity: &Identity) -> bool {
+    proved(paths).is_some_and(|(receipt, _)| is_here(&receipt, identity))
+}
+
+fn is_here(receipt: &Receipt, identity: &Identity) -> bool {
+    identity.relation(receipt.instance.as_deref()) == Relation::Same
 }
 
 fn is_copy(receipt: &Receipt, identity: &Identity) -> bool {

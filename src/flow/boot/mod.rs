@@ -34,8 +34,6 @@ use std::time::Duration;
 /// How long cloud-init may take to its network stage's end. It gives up on a cloud's metadata after two
 /// minutes at most, and waits for a network before that.
 const CLOUD_INIT: Duration = Duration::from_secs(5 * 60);
-/// What a start may take where no configuration says it.
-const BUDGET: Duration = Duration::from_secs(570);
 
 /// What the service is given.
 pub struct Boot<'a> {
@@ -111,9 +109,15 @@ struct Prepared {
 async fn prepare(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) -> Result<Prepared, Failure> {
     supervisor.status("starting");
     // As far as it is there already; whether it is right is asked when everybody has written his part.
-    let early = (place.load)().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
+    let loaded = (place.load)().ok();
+    let early = loaded.and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
     announce(&early, supervisor);
     cloud_init::network_stage(place.paths, Deadline::after(CLOUD_INIT), supervisor).await;
+    let here = Identity::find(place.paths, None);
+    if let Some((options, decision)) = configuration::settled(place, &here, supervisor) {
+        announce(&options, supervisor);
+        return Ok(Prepared { options, identity: here, decision });
+    }
     let told = handed::take(place, supervisor).await?;
     let identity = Identity::find(place.paths, told.as_deref());
     let (options, decision) = configuration::wait(place, &early, &identity, supervisor).await?;

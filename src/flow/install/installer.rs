@@ -11,7 +11,7 @@ use crate::kasm::layout::Installed;
 use crate::kasm::receipt::{self, Receipt};
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
-use crate::machine::instance::Instance;
+use crate::machine::instance::{Identity, Instance};
 use crate::observe::Observer;
 use crate::paths::{ENV_ROOT, Paths, environment_for_children};
 use crate::release::Digest;
@@ -100,6 +100,8 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             format!("read /var/lib/kasm-bootstrap/attempts/{attempt}/installer.log"),
         ));
     };
+    // By hand nobody asks which instance this is, but whoever copies this disk wants to be told from it.
+    let here = Identity::find(&work.paths, None);
     let receipt = Receipt {
         schema: receipt::SCHEMA,
         role: work.intent.role,
@@ -110,7 +112,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         address: work.own_address(),
         attempt,
         proved: false,
-        instance: work.identity.best().map(Instance::to_string),
+        instance: work.identity.best().or(here.best()).map(Instance::to_string),
     };
     receipt.write(&work.paths)?;
     let name = installed.version.map(|version| format!("Kasm {version}")).unwrap_or_else(|| "Kasm".into());

@@ -43,7 +43,7 @@ pub struct Install {
     half_done: bool,
     /// The wanted version is there, but was not proved yet: only that is left.
     installed: Cell<bool>,
-    /// Which instance this is, where that matters: by hand nobody asks.
+    /// Which instance this is, where what is here may be a copy of another one's: by hand nobody asks.
     identity: Identity,
     tarball: RefCell<Option<Verified<Tarball>>>,
     /// The digest a sidecar told.

@@ -172,7 +172,8 @@ impl Explain for Error {
         match self {
             Error::Client(error) => error.exit(),
             Error::Broken { .. } => Exit::Configuration,
-            Error::Keep { .. } => Exit::Unexpected,
+            // A boot may end with these: started again, the service may be awake.
+            Error::Unreachable { .. } | Error::Silent { .. } | Error::Keep { .. } => Exit::Unexpected,
             _ => Exit::Preflight,
         }
     }
