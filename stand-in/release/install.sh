@@ -47,6 +47,7 @@ reach() {
   fi
   if [ "$BOOTED" = "true" ]; then
     echo "$1" >>"$STATE/points"
+    echo "$EPOCHREALTIME $1" >>"$STATE/times"
     while [ -e "$STATE/hold-$1" ]; do
       sleep 0.1
     done

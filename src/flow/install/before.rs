@@ -205,6 +205,9 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
         let remedy = result.verdict.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
         cx.observer.warn(&format!("{}: {}{remedy}", result.name, result.verdict.detail()));
     }
+    for result in report.of("broken").filter(|result| !FOLLOWED.contains(&result.name)) {
+        cx.observer.note(&format!("{} could not be checked: {}", result.name, result.verdict.detail()));
+    }
     match report.failure() {
         Some(failure) => Err(failure),
         None if warned.is_empty() => Ok(Finish::Done(report.sum())),

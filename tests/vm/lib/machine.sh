@@ -192,7 +192,7 @@ disk_mount() {
     mkdir -p "$RUN"/{lower,disk,root}
     mountpoint -q "$RUN/lower" || mount -o ro,noload "$IMAGE_LOOP" "$RUN/lower"
     mount -o loop "$RUN/disk.img" "$RUN/disk"
-    mkdir -p "$RUN"/disk/{upper,work,docker}
+    mkdir -p "$RUN"/disk/{upper,work,docker,plain}
     mount -t overlay overlay -o "lowerdir=$RUN/lower,upperdir=$RUN/disk/upper,workdir=$RUN/disk/work" "$ROOT"
 }
 
@@ -266,7 +266,8 @@ boot_nspawn() {
             --machine="${CGROUP##*/}" --hostname=node --register=no --keep-unit --private-network \
             --network-interface=eth0 --resolv-conf=off --timezone=off --link-journal=no --console=read-only \
             ${CAPABILITIES:+"--capability=$CAPABILITIES"} --drop-capability=CAP_SYS_TIME \
-            --system-call-filter='@keyring bpf' --bind="$RUN/disk/docker:/var/lib/docker"
+            --system-call-filter='@keyring bpf' --bind="$RUN/disk/docker:/var/lib/docker" \
+            ${PLAIN:+"--bind=$RUN/disk/plain:$PLAIN"}
     ) >>"$RUN/console.log" 2>&1 &
     GUEST=$!
     disown "$GUEST" # or bash reports how it ended

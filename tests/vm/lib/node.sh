@@ -18,11 +18,8 @@ furnish() {
     put "$STAND_IN" /usr/local/bin/kasm-stand-in 0755
     put "$LIB/docker-stand-in.service" /etc/systemd/system/docker-stand-in.service
     enable docker-stand-in.service
-    if [[ -e $PROJECT/systemd/kasm-bootstrap.service ]]; then
-        put "$PROJECT/systemd/kasm-bootstrap.service" /usr/lib/systemd/system/kasm-bootstrap.service
-    else
-        put "$LIB/kasm-bootstrap.service" /usr/lib/systemd/system/kasm-bootstrap.service
-    fi
+    put "$PROJECT/systemd/kasm-bootstrap.service" /usr/lib/systemd/system/kasm-bootstrap.service
+    put "$PROJECT/systemd/kasm-bootstrap.tmpfiles.conf" /usr/lib/tmpfiles.d/kasm-bootstrap.conf
     enable kasm-bootstrap.service
     seed "$INSTANCE_ID"
 }
@@ -116,14 +113,9 @@ import json, sys
 sys.exit(1 if json.load(sys.stdin)["v1"]["errors"] else 0)'
 }
 
-# The daemon's cases, as long as there is no daemon.
-needs_run() {
-    "$BINARY" run --help >/dev/null 2>&1 || skip "this program has no command run"
-}
-
 downloaded_at_least() {
     local size
-    size=$(find "$ROOT/var/cache/kasm-bootstrap" -type f -printf '%s\n' 2>/dev/null | sort -n | tail -n 1)
+    size=$(find "$ROOT/var/cache/kasm-bootstrap" "$RUN/disk/plain" -type f -printf '%s\n' 2>/dev/null | sort -n | tail -n 1)
     [[ ${size:-0} -ge $1 ]]
 }
 
@@ -147,7 +139,7 @@ until_done_quickly() {
     done
 }
 
-no_v1() { ! grep ' 401 ' "$RUN/services.log" | grep -v 'meta-data\|cloud'; }
+no_v1() { ! grep '" 401 ' "$RUN/services.log"; }
 
 # A package whose upgrade takes so many seconds, an upgrade of everything that begins right after boot, and apt's
 # timers as a fresh machine has them.
@@ -200,4 +192,16 @@ Type=oneshot
 ExecStart=/bin/mount -t tmpfs -o mode=1777,$1 tmpfs /tmp
 UNIT
     enable own-tmp.service
+}
+
+# One of the project's own user-data, filled in as Kasm does it; the release is a baked image's.
+template() { # FILE
+    printf '[release]\nurls = ["%s"]\nsha256 = "%s"\n' "$URL" "$DIGEST" | into /etc/kasm-bootstrap/config.d/10-baked.toml
+    python3 - "$PROJECT/cloud-init/$1" "$MANAGER" "$TOKEN" >"$RUN/user-data" <<'PYTHON'
+import sys
+print(open(sys.argv[1], encoding="utf-8").read().format(
+    server_hostname="node", server_external_fqdn="None", upstream_auth_address=sys.argv[2], manager_token=sys.argv[3],
+    server_id="server-1", provider_name="harvester", ssh_key="ssh-ed25519 AAAA-the-key somebody"))
+PYTHON
+    seed "$INSTANCE_ID"
 }
