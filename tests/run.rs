@@ -319,6 +319,20 @@ fn a_configuration_that_comes_late_and_in_parts_is_waited_for() {
 }
 
 #[test]
+fn docker_that_starts_beside_it_is_waited_for_before_anything_is_judged() {
+    let scene = ready(&plain());
+    write(&scene, "usr/bin/docker", "");
+    let (socket, away) = (scene.root.join("run/docker.sock"), scene.root.join("run/not-yet"));
+    fs::rename(&socket, &away).unwrap();
+    let mut service = Service::start(&scene);
+    service.status("preflight: waiting for Docker (");
+    fs::rename(&away, &socket).unwrap();
+    service.until("READY=1");
+    assert_eq!(service.stop().0, 0);
+    assert_eq!(runs(&scene), 1);
+}
+
+#[test]
 fn a_configuration_that_is_wrong_ends_it_at_once_and_for_good() {
     for (wrong, reason) in [
         ("role = ", "config.syntax"),

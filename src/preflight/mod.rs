@@ -172,6 +172,11 @@ pub fn checks() -> Vec<Check> {
     ]
 }
 
+/// True if Docker is installed, whether it runs or not.
+pub fn has_docker(paths: &Paths) -> bool {
+    docker::binary(paths).is_some()
+}
+
 /// Refuses names that no check has: a check that was to be skipped and is not would be a surprise.
 pub fn known(names: &[String]) -> Result<(), Failure> {
     let all: Vec<&str> = checks().iter().map(|check| check.name).collect();

@@ -4,6 +4,7 @@
 # locks.
 set -e
 
+# shellcheck disable=SC2050  # the value is put in when the release is built
 if [ "@BOOTED@" = "true" ] && [ -z "${KASM_BOOTSTRAP_ROOT:-}" ]; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update

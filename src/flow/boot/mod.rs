@@ -144,7 +144,7 @@ async fn install(
     if let Some(signal) = signals.next().now_or_never() {
         return Ok(Either::Right(signal));
     }
-    let mut work = pin!(install::run_on(paths, intent, identity, views));
+    let mut work = pin!(install::run_at_boot(paths, intent, identity, views));
     // The run hears the signal itself, ends its steps and records that: here it is only said.
     let (result, signal) = match or_signal(signals, work.as_mut()).await {
         Either::Left(result) => (result, None),

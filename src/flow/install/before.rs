@@ -185,6 +185,7 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
     if work.installed.get() {
         return Ok(Finish::Skipped("it is installed already".into()));
     }
+    super::docker::started(work, cx).await;
     let facts = Facts::gather(&work.paths);
     let mut context = preflight::Context::new(work.paths.clone(), facts);
     context.manager = Some(work.intent.manager.address.clone());

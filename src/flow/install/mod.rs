@@ -8,6 +8,7 @@
 //! ```
 
 mod before;
+mod docker;
 mod gather;
 mod images;
 mod installer;
@@ -31,6 +32,7 @@ use sha2::{Digest as _, Sha256};
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// What the steps share.
 pub struct Install {
@@ -45,6 +47,8 @@ pub struct Install {
     installed: Cell<bool>,
     /// Which instance this is, where what is here may be a copy of another one's: by hand nobody asks.
     identity: Identity,
+    /// The machine may still be starting.
+    at_boot: bool,
     tarball: RefCell<Option<Verified<Tarball>>>,
     /// The digest a sidecar told.
     learned: RefCell<Option<String>>,
@@ -63,16 +67,17 @@ impl Install {
             half_done: false,
             installed: Cell::new(false),
             identity: Identity::default(),
+            at_boot: false,
             tarball: RefCell::new(None),
             learned: RefCell::new(None),
             address: RefCell::new(None),
         })
     }
 
-    /// The same, knowing which instance this machine is: what was installed on another one is a copy, and is
-    /// installed anew.
-    pub fn on(self, identity: Identity) -> Install {
-        Install { identity, ..self }
+    /// The same at boot, knowing which instance this machine is: what was installed on another one is a copy,
+    /// and is installed anew.
+    pub fn at_boot(self, identity: Identity) -> Install {
+        Install { identity, at_boot: true, ..self }
     }
 
     /// The instance a receipt is about, and this one, if they are not the same.
@@ -257,18 +262,27 @@ impl Install {
 
 /// Runs the whole job, whatever instance this machine is.
 pub async fn run(paths: &Paths, intent: Intent, views: Vec<Box<dyn View>>) -> Result<Report, Failure> {
-    run_on(paths, intent, Identity::default(), views).await
+    let budget = intent.budget;
+    execute(paths, Install::new(paths, intent)?, budget, views).await
 }
 
-/// Runs the whole job on this instance: see [`Install::on`].
-pub async fn run_on(
+/// Runs the whole job at boot, on this instance: see [`Install::at_boot`].
+pub async fn run_at_boot(
     paths: &Paths,
     intent: Intent,
     identity: Identity,
     views: Vec<Box<dyn View>>,
 ) -> Result<Report, Failure> {
     let budget = intent.budget;
-    let mut work = Install::new(paths, intent)?.on(identity);
+    execute(paths, Install::new(paths, intent)?.at_boot(identity), budget, views).await
+}
+
+async fn execute(
+    paths: &Paths,
+    mut work: Install,
+    budget: Duration,
+    views: Vec<Box<dyn View>>,
+) -> Result<Report, Failure> {
     let plan = work.plan();
     let ready = Ready::take(paths, plan.verb, &plan.fingerprint)?;
     work.half_done = ready.earlier().is_some_and(|earlier| before::is_half_done(paths, earlier));

@@ -1,0 +1,47 @@
+//! Docker that starts beside us: at boot its service may wait for the network, and ours does not.
+
+use super::Install;
+use crate::kasm::docker::{self, Error};
+use crate::machine::changes::Changes;
+use crate::observe::Wait;
+use crate::preflight;
+use crate::step::Context;
+use std::pin::pin;
+use std::time::Duration;
+
+/// How long Docker may take to start: `network-online.target`, which its service comes after, gives up after two
+/// minutes (systemd-networkd-wait-online.service(8)).
+const STARTS: Duration = Duration::from_secs(150);
+/// An engine that is up answers sooner.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// At boot, waits until the Docker that is installed answers. What it answers, and what it means if it does
+/// not, is for the check to say.
+pub async fn started(work: &Install, cx: Context<'_>) {
+    let socket = work.paths.docker_socket();
+    if !work.at_boot || !preflight::has_docker(&work.paths) {
+        return;
+    }
+    let deadline = cx.deadline.within(STARTS);
+    let say = |why: String| cx.observer.waiting(&Wait { what: "Docker".into(), holder: Some(why), deadline });
+    loop {
+        let changes = Changes::of(&[socket.parent().unwrap_or(&socket).to_owned()]);
+        let mut asked = pin!(docker::info(&socket));
+        let answer = match tokio::time::timeout(QUICK, asked.as_mut()).await {
+            Ok(answer) => Ok(answer),
+            Err(_) => {
+                // systemd holds the socket, and starts the engine behind it.
+                say("its engine does not answer yet".into());
+                tokio::time::timeout_at(deadline.instant().into(), asked).await
+            }
+        };
+        match answer {
+            Ok(Err(error @ (Error::NoSocket(_) | Error::Unreachable { .. }))) => say(error.to_string()),
+            _ => return,
+        }
+        // The socket comes, or is made anew.
+        if tokio::time::timeout_at(deadline.instant().into(), changes.next()).await.is_err() {
+            return;
+        }
+    }
+}
