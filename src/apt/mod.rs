@@ -106,6 +106,13 @@ pub fn present(paths: &Paths) -> bool {
     paths.at("/var/lib/dpkg").is_dir() || paths.at("/var/lib/apt").is_dir() || paths.at("/usr/bin/apt-get").exists()
 }
 
+/// True if apt says in this line that somebody else had a lock it needed, and that it gave up
+/// (docs/kasm-facts.md, 2). While it still waits for one it uses the same words, and has lost nothing yet.
+pub fn has_lost_a_race(line: &str) -> bool {
+    let lost = ["Could not get lock", "Unable to lock", "Failed to lock apt for exclusive operation"];
+    lost.iter().any(|words| line.contains(words)) && !line.contains("Waiting for cache lock")
+}
+
 /// What a child that may call apt is given in its environment: no question may be asked (debconf(7)),
 /// and needrestart only lists what it would restart (needrestart(1), `-r l`).
 pub fn environment() -> [(&'static str, &'static str); 2] {

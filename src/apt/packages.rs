@@ -127,7 +127,7 @@ impl<'a> Apt<'a> {
                 break;
             }
             let words = tail.text();
-            let raced = words.contains("Could not get lock") || words.contains("Unable to lock");
+            let raced = words.lines().any(super::has_lost_a_race);
             if !raced || run == RUNS {
                 let (program, how) = (format!("apt-get {verb}"), format!("failed ({status})"));
                 return Err(Error::Program { program, how, words: LastWords(words) });
@@ -269,6 +269,13 @@ fn parse_policy(text: &str) -> Vec<Package> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_apt_that_has_waited_for_a_lock_has_not_lost_it() {
+        let lost = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 265 (apt-get)";
+        let waited = "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 8";
+        assert!(super::super::has_lost_a_race(lost) && !super::super::has_lost_a_race(waited));
+    }
 
     #[test]
     fn only_what_is_installed_counts_as_installed() {

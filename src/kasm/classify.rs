@@ -1,6 +1,7 @@
 //! What an installer's output says about why it failed (docs/kasm-facts.md, 2: the exit codes are too
 //! coarse, the markers are not).
 
+use crate::apt;
 use std::fmt;
 
 /// How the installer's process ended.
@@ -88,11 +89,7 @@ impl Marker {
             Marker::ComposeTooOld => any(&["client version "]) && any(&["is too old"]),
             Marker::RateLimited => any(&["toomanyrequests"]),
             Marker::DiskFull => any(&["No space left on device"]),
-            // apt that waits for a lock says so in the same words; it has not lost anything yet.
-            Marker::PackageManagerBusy => {
-                any(&["Could not get lock", "Unable to lock", "Failed to lock apt for exclusive operation"])
-                    && !any(&["Waiting for cache lock"])
-            }
+            Marker::PackageManagerBusy => apt::has_lost_a_race(line),
             Marker::NameResolution => {
                 any(&["Unable to resolve", "Could not resolve host", "Temporary failure resolving"])
             }
