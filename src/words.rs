@@ -12,6 +12,14 @@ pub fn span(span: Duration) -> String {
     }
 }
 
+/// What is waited for, and who holds it up: `the package manager (pid 812, apt-get)`.
+pub fn held_up(what: &str, holder: Option<&str>) -> String {
+    match holder {
+        Some(holder) => format!("{what} ({holder})"),
+        None => what.to_owned(),
+    }
+}
+
 /// The longest span anybody may ask for.
 pub const LONGEST_SPAN: Duration = Duration::from_secs(24 * 3600);
 

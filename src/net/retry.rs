@@ -117,8 +117,8 @@ impl Backoff {
     }
 }
 
-/// Between 0 and 1, without a generator of its own.
-fn random_fraction() -> f64 {
+/// Between 0 and 1, without a generator of its own; 1 where the kernel has no randomness to give.
+pub fn random_fraction() -> f64 {
     let mut bytes = [0; 4];
     match SystemRandom::new().fill(&mut bytes) {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),

@@ -131,10 +131,7 @@ impl Status {
                 step.began_ms = Some(entry.ms);
             }
             Event::StepWaiting { step, what, holder } => {
-                let words = match holder {
-                    Some(holder) => format!("{what} ({holder})"),
-                    None => what.clone(),
-                };
+                let words = words::held_up(what, holder.as_deref());
                 let step = self.step(step);
                 step.detail = format!("waiting for {words}");
                 if !step.waited_for.contains(&words) {

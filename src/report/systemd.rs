@@ -127,10 +127,11 @@ impl Inner {
         let changed = status != self.told;
         let turn = self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
         let wanted = [self.ready, self.stopping].contains(&Mark::Wanted);
+        let news = wanted || (changed && (turn || now_or_never));
         let beats = now >= self.beat_at;
         let mut message = String::new();
         let mut add = |name: &str, value: &str| message.push_str(&format!("{name}={value}\n"));
-        if wanted || (changed && (turn || now_or_never)) {
+        if news {
             if self.ready == Mark::Wanted {
                 add("READY", "1");
             }
@@ -148,12 +149,12 @@ impl Inner {
             }
             self.beat_at = now + self.watchdog.map_or(BEAT, |span| BEAT.min(span / 2)).max(Duration::from_millis(1));
         }
-        if message.contains("STATUS=") {
+        if news {
             // Also when it does not get through: the next try has its own turn.
             self.told_at = Some(now);
         }
         // Whatever does not get through now is told at its next turn; systemd can do without.
-        if !message.is_empty() && line.send(&message) && message.contains("STATUS=") {
+        if !message.is_empty() && line.send(&message) && news {
             self.told = status;
             for mark in [&mut self.ready, &mut self.stopping] {
                 if *mark == Mark::Wanted {
@@ -217,10 +218,7 @@ fn shortened(text: &str, most: usize) -> String {
 }
 
 fn waiting(what: &str, holder: Option<&str>) -> String {
-    match holder {
-        Some(holder) => format!("waiting for {what} ({holder})"),
-        None => format!("waiting for {what}"),
-    }
+    format!("waiting for {}", words::held_up(what, holder))
 }
 
 fn counted(done: u64, total: Option<u64>) -> String {

@@ -4,6 +4,7 @@ use super::error::Error;
 use super::event::{Entry, Event, VERSION};
 use super::journal::Journal;
 use crate::observe::{Observer, Wait};
+use crate::words;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -89,10 +90,7 @@ impl<'a> StepObserver<'a> {
 
 impl Observer for StepObserver<'_> {
     fn waiting(&self, wait: &Wait) {
-        let words = match &wait.holder {
-            Some(holder) => format!("{} ({holder})", wait.what),
-            None => wait.what.clone(),
-        };
+        let words = words::held_up(&wait.what, wait.holder.as_deref());
         {
             let mut inner = self.hub.lock();
             match inner.waiting.iter_mut().find(|(step, _)| *step == self.step) {

@@ -5,9 +5,9 @@ use crate::config::RunOptions;
 use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::health;
+use crate::net::retry::random_fraction;
 use crate::observe::Supervisor;
 use crate::paths::Paths;
-use ring::rand::{SecureRandom, SystemRandom};
 use std::time::Duration;
 
 /// How long one look may take.
@@ -69,10 +69,7 @@ fn degraded(error: health::Error) -> String {
 
 /// The span, a tenth more or less: machines that were started together do not all ask together.
 fn jittered(span: Duration) -> Duration {
-    let mut byte = [128];
-    // Without randomness there is no jitter, and no harm.
-    let _ = SystemRandom::new().fill(&mut byte);
-    span.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
+    span.mul_f64(0.9 + 0.2 * random_fraction())
 }
 
 #[cfg(test)]
