@@ -12,7 +12,6 @@ PACE="@PACE@"
 TEST_MANAGER="@TEST_MANAGER@"
 MANAGER_TRIES="@MANAGER_TRIES@"
 MANAGER_PAUSE="@MANAGER_PAUSE@"
-BOOTED="@BOOTED@"
 
 SCRIPT_PATH="$(readlink -f "$(dirname "$0")")"
 # shellcheck source=/dev/null

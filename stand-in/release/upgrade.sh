@@ -7,6 +7,10 @@ set -e
 SCRIPT_PATH="$(readlink -f "$(dirname "$0")")"
 # shellcheck source=/dev/null
 . "$SCRIPT_PATH/bin/utils/reach"
+# shellcheck source=/dev/null
+. "$SCRIPT_PATH/bin/utils/conf"
+BOOTED="@BOOTED@"
+FALSE_BUG="@FALSE_BUG@"
 ARGS=("$@")
 ROLE="all"
 REGISTRATION_TOKEN=""
@@ -41,7 +45,7 @@ for word in "${ARGS[@]}"; do
   esac
 done
 
-if [ "@BOOTED@" != "true" ] && [ -z "$ROOT" ]; then
+if [ "$BOOTED" != "true" ] && [ -z "$ROOT" ]; then
   echo "KASM_BOOTSTRAP_ROOT is not set, and the stand-in installs nowhere else."
   exit 1
 fi
@@ -55,9 +59,7 @@ OLD="$(readlink -f "$CURRENT")"
 # The path of a configuration file below a version's directory, in whichever layout it lies.
 conf_file() { find "$1/conf/app/" -name "$2" | head -n 1; }
 
-conf() { bash "$SCRIPT_PATH/bin/utils/conf" "$@"; }
-
-old_value() { conf get "$(conf_file "$OLD" "$1")" "$2"; }
+old_value() { conf_get "$(conf_file "$OLD" "$1")" "$2"; }
 
 INSTALL=(-e -H -D -N -S "$ROLE")
 case "$ROLE" in
@@ -96,18 +98,18 @@ if [ "$ROLE" = "guac" ]; then
     old_file="$(conf_file "$OLD" "$name.app.config.yaml")"
     new_file="$(conf_file "$NEW" "$name.app.config.yaml")"
     for key in id auth_token public_jwt_cert; do
-      kept="$(conf lines "$old_file" "$key")"
+      kept="$(conf_lines "$old_file" "$key")"
       if [ -n "$kept" ]; then
-        conf put "$new_file" "$key" <<<"$kept"
+        conf_put "$new_file" "$key" "$kept"
       fi
     done
   done
   # What 1.16.0 did (docs/kasm-facts.md, 3): who gets this cannot register, and never could.
-  if [ "@FALSE_BUG@" = "true" ]; then
-    conf put "$(conf_file "$NEW" passthrough.app.config.yaml)" auth_token <<<'  auth_token: "false"'
-    conf put "$new_file" auth_token <<<"  auth_token: $(conf get "$new_file" server_port)"
+  if [ "$FALSE_BUG" = "true" ]; then
+    conf_put "$(conf_file "$NEW" passthrough.app.config.yaml)" auth_token '  auth_token: "false"'
+    conf_put "$new_file" auth_token "  auth_token: $(conf_get "$new_file" server_port)"
     for name in passthrough rdp_https_gateway; do
-      conf drop "$(conf_file "$NEW" "$name.app.config.yaml")" registration_token
+      conf_put "$(conf_file "$NEW" "$name.app.config.yaml")" registration_token ""
     done
   fi
 fi
