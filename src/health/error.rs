@@ -83,7 +83,7 @@ pub enum Error {
 
 /// What a component wrote into its log, as a cause. Masked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("its log says: {0}")]
+#[error("its log says \"{0}\"")]
 pub struct Words(pub String);
 
 fn not_registered(components: &[&str], manager: &str, answer: Option<&Result<(), String>>, down: &[String]) -> String {
