@@ -14,5 +14,6 @@ pub mod run;
 pub mod script;
 pub mod session;
 pub mod yaml;
+pub mod yaml_edit;
 
 pub use error::Error;
