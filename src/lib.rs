@@ -15,7 +15,7 @@
 //!                      └─ apt release machine   what a machine and a release are
 //!                          └─ intent        what the operator asked for: plain data
 //!                              └─ token net     well-formed tokens; the HTTP client
-//!                                  └─ observe   how work tells what it does
+//!                                  └─ observe record   how work tells what it does; small files of ours
 //!                                      └─ paths error secret deadline durable words
 //! ```
 //!
@@ -39,6 +39,7 @@ pub mod net;
 pub mod observe;
 pub mod paths;
 pub mod preflight;
+pub mod record;
 pub mod release;
 pub mod report;
 pub mod secret;

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 11] = [
     &["apt", "release", "machine"],
     &["intent"],
     &["token", "net"],
-    &["observe"],
+    &["observe", "record"],
     &["paths", "error", "secret", "deadline", "durable", "words"],
 ];
 

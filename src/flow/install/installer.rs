@@ -8,12 +8,13 @@ use crate::health::{self, Proof};
 use crate::kasm;
 use crate::kasm::command_line::CommandLine;
 use crate::kasm::layout::Installed;
-use crate::kasm::receipt::{self, Receipt};
+use crate::kasm::receipt::Receipt;
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
 use crate::machine::instance::{Identity, Instance};
 use crate::observe::Observer;
 use crate::paths::{ENV_ROOT, Paths, environment_for_children};
+use crate::record::Record;
 use crate::release::Digest;
 use crate::step::{Context, Finish, engine};
 use std::ffi::OsString;
@@ -103,7 +104,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     // By hand nobody asks which instance this is, but whoever copies this disk wants to be told from it.
     let here = Identity::find(&work.paths, None);
     let receipt = Receipt {
-        schema: receipt::SCHEMA,
+        schema: Receipt::SCHEMA,
         role: work.intent.role,
         digest: work.digest(),
         version: installed.version.clone(),
