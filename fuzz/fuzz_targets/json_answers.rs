@@ -19,6 +19,11 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!container.describe().is_empty());
         container.is_up();
     }
+    for session in docker::parse_sessions(bytes).into_iter().flatten() {
+        assert!(!session.name.contains(|c: char| c.is_control()));
+    }
+    drop(docker::parse_details(bytes));
+    assert!(docker::demultiplex(bytes).len() <= 3 << 20);
     cloud_init::parse(bytes);
     if let Some(found) = instance::parse_instance_data(bytes) {
         assert_eq!(instance::Instance::parse(&found.to_string()), Some(found));

@@ -6,6 +6,7 @@ pub mod docker;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod held;
 pub mod layout;
 pub mod manager;
 mod output;
