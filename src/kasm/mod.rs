@@ -13,7 +13,9 @@ mod output;
 pub mod receipt;
 pub mod run;
 pub mod script;
+pub mod services;
 pub mod session;
+pub mod snapshot;
 pub mod yaml;
 pub mod yaml_edit;
 
