@@ -158,12 +158,19 @@ impl Installed {
     /// the installed compose file does not name is not expected.
     pub fn containers(&self, role: Role) -> Vec<&'static str> {
         let all = all_containers(role);
-        let compose = read_bounded(&self.dir.join("docker/docker-compose.yaml")).unwrap_or_default();
-        let compose = String::from_utf8_lossy(&compose);
-        let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let named = |name: &str| compose.split(|c| !part_of_name(c)).any(|word| word == name);
-        let expected: Vec<&str> = all.iter().copied().filter(|name| named(name)).collect();
+        let compose = self.compose();
+        let expected: Vec<&str> = all.iter().copied().filter(|name| is_named(&compose, name)).collect();
         if expected.is_empty() { all.to_vec() } else { expected }
+    }
+
+    /// True if the installed compose file names this container.
+    pub fn names_container(&self, name: &str) -> bool {
+        is_named(&self.compose(), name)
+    }
+
+    fn compose(&self) -> String {
+        let compose = read_bounded(&self.dir.join("docker/docker-compose.yaml")).unwrap_or_default();
+        String::from_utf8_lossy(&compose).into_owned()
     }
 
     /// The agent's configuration; `None` if it is in neither place.
@@ -317,6 +324,11 @@ fn proxy_differences(config: &ProxyConfig, paths: &Paths, intent: &Intent, addre
         compare.differences.push(format!("the registration token in {} is another one", compare.file));
     }
     compare.differences
+}
+
+fn is_named(compose: &str, name: &str) -> bool {
+    let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    compose.split(|c| !part_of_name(c)).any(|word| word == name)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

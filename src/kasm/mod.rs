@@ -13,7 +13,10 @@ mod output;
 pub mod receipt;
 pub mod run;
 pub mod script;
+pub mod services;
 pub mod session;
+pub mod snapshot;
 pub mod yaml;
+pub mod yaml_edit;
 
 pub use error::Error;
