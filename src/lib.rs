@@ -15,8 +15,8 @@
 //!                      └─ apt release machine   what a machine and a release are
 //!                          └─ intent        what the operator asked for: plain data
 //!                              └─ token net     well-formed tokens; the HTTP client
-//!                                  └─ observe   how work tells what it does
-//!                                      └─ paths error secret deadline durable words
+//!                                  └─ observe record   how work tells what it does; small files of ours
+//!                                      └─ paths error secret deadline durable blocking words
 //! ```
 //!
 //! A test reads the sources and holds them to this.
@@ -25,6 +25,7 @@
 //! wait for, and the journal and its views make of it what they like.
 
 pub mod apt;
+pub mod blocking;
 pub mod cli;
 pub mod config;
 pub mod deadline;
@@ -39,6 +40,7 @@ pub mod net;
 pub mod observe;
 pub mod paths;
 pub mod preflight;
+pub mod record;
 pub mod release;
 pub mod report;
 pub mod secret;

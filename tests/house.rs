@@ -14,8 +14,8 @@ const FLOORS: [&[&str]; 11] = [
     &["apt", "release", "machine"],
     &["intent"],
     &["token", "net"],
-    &["observe"],
-    &["paths", "error", "secret", "deadline", "durable", "words"],
+    &["observe", "record"],
+    &["paths", "error", "secret", "deadline", "durable", "blocking", "words"],
 ];
 
 fn floor(room: &str) -> usize {

@@ -188,6 +188,8 @@ fn an_opaque_token_is_accepted_from_a_file_and_from_standard_input() {
       "expires": null,
       "not_before": null,
       "issued": null,
+      "authorizations": null,
+      "connection_proxy_id": null,
       "signature": "not-checked",
       "warnings": []
     }
@@ -228,6 +230,10 @@ fn a_signed_token_is_accepted_with_the_key_in_every_dress() {
       "expires": "2026-01-01T02:00:00Z",
       "not_before": null,
       "issued": null,
+      "authorizations": [
+        80
+      ],
+      "connection_proxy_id": "x",
       "signature": "verified",
       "warnings": []
     }

@@ -6,6 +6,7 @@
 use kasm_bootstrap::kasm::receipt::Receipt;
 use kasm_bootstrap::kasm::{docker, manager};
 use kasm_bootstrap::machine::{cloud_init, instance};
+use kasm_bootstrap::record;
 use kasm_bootstrap::report::{Status, lines};
 use kasm_bootstrap::step::journal;
 use libfuzzer_sys::fuzz_target;
@@ -18,12 +19,17 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!container.describe().is_empty());
         container.is_up();
     }
+    for session in docker::parse_sessions(bytes).into_iter().flatten() {
+        assert!(!session.name.contains(|c: char| c.is_control()));
+    }
+    drop(docker::parse_details(bytes));
+    assert!(docker::demultiplex(bytes).len() <= 3 << 20);
     cloud_init::parse(bytes);
     if let Some(found) = instance::parse_instance_data(bytes) {
         assert_eq!(instance::Instance::parse(&found.to_string()), Some(found));
     }
-    if let Ok(receipt) = Receipt::parse(bytes) {
-        assert_eq!(Receipt::parse(&serde_json::to_vec(&receipt).unwrap()).unwrap(), receipt);
+    if let Ok(receipt) = record::parse::<Receipt>(bytes) {
+        assert_eq!(record::parse::<Receipt>(&serde_json::to_vec(&receipt).unwrap()).unwrap(), receipt);
     }
     let entries = journal::parse(bytes);
     let mut text = Vec::new();

@@ -66,8 +66,14 @@ impl Systemctl {
         }
     }
 
+    /// True if systemd knows this unit.
+    pub async fn is_loaded(&self, unit: &str) -> bool {
+        let output = self.call("show", &["--property=LoadState", unit]).await;
+        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == "LoadState=loaded")
+    }
+
     /// Runs one verb on some units; an error in words unless it succeeds.
-    async fn change(&self, verb: &str, units: &[&str]) -> Result<(), String> {
+    pub async fn change(&self, verb: &str, units: &[&str]) -> Result<(), String> {
         match self.call(verb, units).await {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => Err(match last_line(&output.stderr) {

@@ -177,6 +177,8 @@ fn answer(kind: Kind, accepted: &Accepted, now: Timestamp) -> Answer {
         "expires": expires.map(|at| at.to_string()),
         "not_before": claims.and_then(|claims| claims.nbf).map(|at| at.to_string()),
         "issued": claims.and_then(|claims| claims.iat).map(|at| at.to_string()),
+        "authorizations": claims.map(|claims| &claims.authorizations),
+        "connection_proxy_id": claims.and_then(|claims| claims.connection_proxy_id.as_deref()),
         "signature": accepted.signature.as_str(),
         "warnings": accepted.warnings,
     });

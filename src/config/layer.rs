@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub enum Origin {
     /// Built in.
     Default,
+    /// A configuration file of the node that is installed, as the machine names it.
+    Installed(PathBuf),
     /// A systemd credential, by its name.
     Credential(&'static str),
     /// A configuration file, or in its place the name of the user-data; and the line counted from 1.
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            Origin::Installed(path) => write!(f, "installed {}", path.display()),
             Origin::Credential(name) => write!(f, "credential {name}"),
             Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
             Origin::Environment(name) => write!(f, "environment {name}"),

@@ -7,7 +7,7 @@
 //! flags (cli)   ──────┘    values keep where they were found
 //! ```
 //!
-//! Later sources win: built-in, systemd credentials, `/etc/kasm-bootstrap/config.toml`, `config.d/*.toml`
+//! Later sources win: built-in, what an installed node says of itself (for commands that work on it), systemd credentials, `/etc/kasm-bootstrap/config.toml`, `config.d/*.toml`
 //! in the order of their names, user-data, the environment, flags. `--config FILE` takes the place of all
 //! files and of user-data. The
 //! last source to mention a setting decides it, also by leaving it empty; an empty token in a file or a
@@ -18,6 +18,7 @@ pub mod document;
 pub mod environment;
 pub mod error;
 pub mod file;
+pub mod installed;
 pub mod layer;
 pub mod meaning;
 pub mod merged;
@@ -68,8 +69,13 @@ pub struct Loaded {
 /// Reads every source. Errors are about the sources themselves: files that cannot be read, names that
 /// no setting has, values of a wrong type; all of them in one.
 pub fn load(sources: &Sources<'_>) -> Result<Loaded, Error> {
+    load_above(Layer::default(), sources)
+}
+
+/// [`load`] with a layer below all sources: [`installed::layer`].
+pub fn load_above(lowest: Layer, sources: &Sources<'_>) -> Result<Loaded, Error> {
     let files = read::files(sources.paths, sources.file)?;
-    let mut layers = vec![environment::credentials(&sources.environment)];
+    let mut layers = vec![lowest, environment::credentials(&sources.environment)];
     for path in &files {
         layers.push(read::config(path, *path == sources.paths.user_data()));
     }

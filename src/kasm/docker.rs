@@ -1,18 +1,23 @@
-//! Which Docker this is, which containers there are and how they feel, asked through its socket (Docker
-//! Engine API: "List containers", "Get system information", "List plugins"). Nothing is ever changed.
+//! Docker, through its socket (Docker Engine API, v1.41 and later): which Docker this is, which containers
+//! there are and how they feel, and the two things this program may ask of it.
+//!
+//! [`ask`] changes nothing: "List containers", "Inspect a container", "Get container logs", "Get system
+//! information", "List plugins". [`change`] does: "Restart a container", "Enable a plugin". `socket` is how
+//! both speak to it.
 
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod ask;
+mod change;
+mod logs;
+mod socket;
 
-/// The answer is not read beyond this: thousands of containers fit.
-const LIMIT: usize = 8 << 20;
-/// A socket's path has to fit into `sockaddr_un.sun_path` with a NUL behind it (unix(7)).
-const SOCKET_PATH: usize = 107;
-/// Docker answers a list at once or is in trouble.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub use ask::{containers, details, info, logs, parse, parse_details, parse_sessions, plugins, sessions};
+pub use change::{enable_plugin, restart};
+pub use logs::demultiplex;
 
-/// Why Docker told nothing.
+use jiff::Timestamp;
+use std::path::PathBuf;
+
+/// Why Docker told nothing, or did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no socket.
@@ -32,6 +37,17 @@ pub enum Error {
     /// The answer to another question makes no sense.
     #[error("Docker's answer makes no sense: {0}")]
     Nonsense(String),
+    /// There is no such container or plugin.
+    #[error("Docker has no {0}")]
+    Unknown(String),
+    /// Docker answered that it does not do this.
+    #[error("Docker does not {what}: {why}")]
+    Refused {
+        /// `restart kasm_guac`.
+        what: String,
+        /// Docker's own words, in one line.
+        why: String,
+    },
 }
 
 /// What Docker says of itself.
@@ -76,6 +92,47 @@ pub struct Container {
     pub status: String,
 }
 
+/// One container, looked at closely.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// Docker's identifier of it, which another container of the same name does not have.
+    pub id: String,
+    /// `running`, `restarting`, `exited`, …; empty where Docker did not say.
+    pub state: String,
+    /// How often Docker has started it again because it had ended. A restart that somebody asks for sets it
+    /// back to 0.
+    pub restarts: u64,
+    /// When it was started last.
+    pub started: Option<Timestamp>,
+    /// The kernel has ended it for lack of memory.
+    pub out_of_memory: bool,
+    /// What it ended with last.
+    pub exit_code: Option<i64>,
+}
+
+/// The container of a user's session (Kasm's documentation, "Uninstall": its containers carry the label
+/// `kasm.kasmid`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The container's name.
+    pub name: String,
+    /// Kasm's identifier of the session.
+    pub kasm_id: String,
+    /// The image it was made from.
+    pub image: String,
+    /// `running`, `paused`, `exited`, …; empty where Docker did not say.
+    pub state: String,
+    /// Docker's own words: `Up 3 hours`.
+    pub status: String,
+}
+
+impl Session {
+    /// False for a container that has ended: nobody is cut off when it is removed.
+    pub fn is_active(&self) -> bool {
+        !matches!(self.state.as_str(), "exited" | "created" | "dead")
+    }
+}
+
 impl Container {
     /// Its health, from Docker's words.
     pub fn health(&self) -> Health {
@@ -116,171 +173,5 @@ impl Container {
     }
 }
 
-/// All containers, also those that do not run.
-pub async fn containers(socket: &Path) -> Result<Vec<Container>, Error> {
-    parse(&get(socket, "/containers/json?all=1", Error::Answer).await?)
-}
-
-/// Which Docker this is.
-pub async fn info(socket: &Path) -> Result<Info, Error> {
-    let info = json(&get(socket, "/info", Error::Nonsense).await?)?;
-    let text = |key: &str| info[key].as_str().filter(|text| !text.is_empty());
-    let version = text("ServerVersion").ok_or_else(|| Error::Nonsense("it has no ServerVersion".into()))?.to_owned();
-    Ok(Info { version, root_dir: text("DockerRootDir").map(PathBuf::from) })
-}
-
-/// The plugins it manages, also those that do not run.
-pub async fn plugins(socket: &Path) -> Result<Vec<Plugin>, Error> {
-    let answer = json(&get(socket, "/plugins", Error::Nonsense).await?)?;
-    // Docker writes null for an empty list.
-    let list = match &answer {
-        serde_json::Value::Null => &[],
-        serde_json::Value::Array(list) => list.as_slice(),
-        _ => return Err(Error::Nonsense("it is no list".into())),
-    };
-    let plugin = |one: &serde_json::Value| {
-        Some(Plugin { name: one["Name"].as_str()?.to_owned(), enabled: one["Enabled"].as_bool()? })
-    };
-    Ok(list.iter().filter_map(plugin).collect())
-}
-
-fn json(body: &[u8]) -> Result<serde_json::Value, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::Nonsense(error.to_string()))
-}
-
-/// The body of a successful answer; one that is not is told by `wrong`.
-async fn get(socket: &Path, target: &str, wrong: fn(String) -> Error) -> Result<Vec<u8>, Error> {
-    if !socket.exists() {
-        return Err(Error::NoSocket(socket.to_owned()));
-    }
-    let unreachable = |why: String| Error::Unreachable { path: socket.to_owned(), why };
-    // Held until the answer is there: a path that is too long goes through the directory's handle.
-    let mut directory = None;
-    let address = if socket.as_os_str().len() <= SOCKET_PATH {
-        socket.to_owned()
-    } else {
-        let (Some(parent), Some(name)) = (socket.parent(), socket.file_name()) else {
-            return Err(Error::NoSocket(socket.to_owned()));
-        };
-        let handle = directory.insert(std::fs::File::open(parent).map_err(|error| unreachable(error.to_string()))?);
-        PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd())).join(name)
-    };
-    let client = client(&address).map_err(|error| unreachable(innermost(&error)))?;
-    let asked = async {
-        let mut answer = client
-            .get(format!("http://docker{target}"))
-            .send()
-            .await
-            .map_err(|error| unreachable(innermost(&error)))?;
-        if !answer.status().is_success() {
-            return Err(wrong(format!("HTTP status {}", answer.status())));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(innermost(&error)))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LIMIT {
-                return Err(wrong(format!("it is longer than {LIMIT} bytes")));
-            }
-        }
-        Ok(body)
-    };
-    let answer = tokio::time::timeout(PATIENCE, asked).await;
-    drop(directory);
-    answer.unwrap_or_else(|_| Err(unreachable(format!("no answer within {} s", PATIENCE.as_secs()))))
-}
-
-fn client(socket: &Path) -> reqwest::Result<reqwest::Client> {
-    // The socket speaks plain HTTP, but a client without any TLS configuration looks for the system's.
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .unix_socket(socket)
-        .build()
-}
-
-/// The cause at the bottom: the layers above only say that a request failed.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
-}
-
-/// Reads Docker's answer to `GET /containers/json`. Containers may lack any field.
-///
-/// # Errors
-/// [`Error::Answer`] for anything but a JSON list.
-pub fn parse(body: &[u8]) -> Result<Vec<Container>, Error> {
-    let value: serde_json::Value = serde_json::from_slice(body).map_err(|error| Error::Answer(error.to_string()))?;
-    let Some(list) = value.as_array() else { return Err(Error::Answer("it is no list".into())) };
-    let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-    Ok(list
-        .iter()
-        .map(|one| Container {
-            names: one["Names"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|name| name.as_str())
-                .map(|name| name.trim_start_matches('/').to_owned())
-                .collect(),
-            state: text(one, "State").to_ascii_lowercase(),
-            status: text(one, "Status"),
-        })
-        .collect())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn container(state: &str, status: &str) -> Container {
-        Container { names: vec!["x".into()], state: state.into(), status: status.into() }
-    }
-
-    #[test]
-    fn dockers_words_are_understood() {
-        let table = [
-            ("running", "Up 3 seconds (healthy)", true, "healthy"),
-            ("running", "Up 2 hours", true, "running"),
-            ("running", "Up 3 seconds (health: starting)", false, "starting, its health check has not decided yet"),
-            ("running", "Up 3 minutes (unhealthy)", false, "running but unhealthy"),
-            ("restarting", "Restarting (1) 5 seconds ago", false, "restarting (exit 1)"),
-            ("exited", "Exited (137) 2 minutes ago", false, "exited (exit 137)"),
-            ("created", "Created", false, "created"),
-            ("", "", false, "in a state that Docker does not tell"),
-        ];
-        for (state, status, up, words) in table {
-            let one = container(state, status);
-            assert_eq!((one.is_up(), one.describe().as_str()), (up, words), "{status}");
-        }
-    }
-
-    #[test]
-    fn missing_fields_are_no_error_and_other_answers_are() {
-        let list =
-            parse(br#"[{}, {"Names": ["/a", 1], "State": "running"}, 3, {"Names": "x", "Status": null}]"#).unwrap();
-        assert_eq!(list.len(), 4);
-        assert_eq!(list[1], Container { names: vec!["a".into()], state: "running".into(), status: String::new() });
-        assert!(parse(b"{\"message\": \"no\"}").is_err() && parse(b"<html>").is_err());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
-        #[test]
-        fn any_status_can_be_described(state in "[a-z]{0,10}", status in "\\PC{0,20}\\(?\\PC{0,20}\\)?") {
-            container(&state, &status).describe();
-            container("running", &status).is_up();
-        }
-    }
-}
+mod tests;

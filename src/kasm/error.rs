@@ -92,6 +92,14 @@ pub enum Error {
         #[source]
         words: LastWords,
     },
+    /// Kasm's services could not be stopped or started.
+    #[error("{by} {why}")]
+    Services {
+        /// What should have done it: `/opt/kasm/bin/start`, `systemctl start kasm.service`.
+        by: String,
+        /// The rest of the sentence, masked.
+        why: String,
+    },
     /// A file of the installation, or our receipt of it, cannot be read.
     #[error("{path} cannot be read")]
     Unreadable {
@@ -164,6 +172,7 @@ impl Explain for Error {
             },
             Error::TimedOut { .. } => "installer.timeout",
             Error::Cancelled { .. } => "installer.cancelled",
+            Error::Services { .. } => "kasm.services",
             Error::Unreadable { .. } => "kasm.unreadable",
             Error::NotYaml { .. } => "kasm.not-yaml",
         }
@@ -195,6 +204,11 @@ impl Explain for Error {
                  installer.log below /var/lib/kasm-bootstrap/attempts shows where it stood"
                 .into(),
             Error::Cancelled { .. } => "run the same command again to go on".into(),
+            Error::Services { .. } => {
+                "`docker ps -a` shows the containers, and services.log below /var/lib/kasm-bootstrap/attempts what was \
+                 said"
+                    .into()
+            }
             Error::Unreadable { .. } => "look at the file's type and mode, and at the disk; then run again".into(),
             Error::NotYaml { .. } => "restore the file, or install again with --force".into(),
         }
@@ -202,7 +216,7 @@ impl Explain for Error {
 
     fn exit(&self) -> Exit {
         match self {
-            Error::Unreadable { .. } | Error::NotYaml { .. } => Exit::Unhealthy,
+            Error::Services { .. } | Error::Unreadable { .. } | Error::NotYaml { .. } => Exit::Unhealthy,
             _ => Exit::Installer,
         }
     }

@@ -10,14 +10,39 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The configuration files of a connection proxy: the directory below `conf/app` from 1.17 on, the
-/// file's name, the container that reads it.
-const PROXY_FILES: [(&str, &str, &str); 3] = [
-    ("guac", "kasmguac.app.config.yaml", "kasm_guac"),
-    ("rdp_gateway", "passthrough.app.config.yaml", "kasm_rdp_gateway"),
-    ("rdp_https_gateway", "rdp_https_gateway.app.config.yaml", "kasm_rdp_https_gateway"),
+/// A component with a configuration file of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Component {
+    /// Its name, and its directory below `conf/app` from 1.17 on.
+    pub component: &'static str,
+    /// Its configuration file's name.
+    pub file: &'static str,
+    /// The container that reads it.
+    pub container: &'static str,
+    /// The number its auth token has to have among its `authorizations`; 0 for the agent, which has none.
+    pub authorization: u64,
+}
+
+/// The agent.
+pub const AGENT: Component =
+    Component { component: "agent", file: "agent.app.config.yaml", container: "kasm_agent", authorization: 0 };
+
+/// The components of a connection proxy.
+pub const PROXIES: [Component; 3] = [
+    Component { component: "guac", file: "kasmguac.app.config.yaml", container: "kasm_guac", authorization: 80 },
+    Component {
+        component: "rdp_gateway",
+        file: "passthrough.app.config.yaml",
+        container: "kasm_rdp_gateway",
+        authorization: 90,
+    },
+    Component {
+        component: "rdp_https_gateway",
+        file: "rdp_https_gateway.app.config.yaml",
+        container: "kasm_rdp_https_gateway",
+        authorization: 90,
+    },
 ];
-const AGENT_FILE: (&str, &str) = ("agent", "agent.app.config.yaml");
 
 /// Every container of a role.
 fn all_containers(role: Role) -> &'static [&'static str] {
@@ -62,8 +87,14 @@ pub struct AgentConfig {
 pub struct ProxyConfig {
     /// The file.
     pub path: PathBuf,
+    /// Whose it is: `guac`, `rdp_gateway`, `rdp_https_gateway`.
+    pub component: &'static str,
     /// The container that reads it.
     pub container: &'static str,
+    /// The number its auth token has to have among its `authorizations`.
+    pub authorization: u64,
+    /// What the component's own section of the file is called: `kasmguac`, `rdp-gateway`.
+    pub section: String,
     /// `<component>.id`.
     pub id: Option<String>,
     /// `<component>.server_address`.
@@ -127,17 +158,24 @@ impl Installed {
     /// the installed compose file does not name is not expected.
     pub fn containers(&self, role: Role) -> Vec<&'static str> {
         let all = all_containers(role);
-        let compose = read_bounded(&self.dir.join("docker/docker-compose.yaml")).unwrap_or_default();
-        let compose = String::from_utf8_lossy(&compose);
-        let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let named = |name: &str| compose.split(|c| !part_of_name(c)).any(|word| word == name);
-        let expected: Vec<&str> = all.iter().copied().filter(|name| named(name)).collect();
+        let compose = self.compose();
+        let expected: Vec<&str> = all.iter().copied().filter(|name| is_named(&compose, name)).collect();
         if expected.is_empty() { all.to_vec() } else { expected }
+    }
+
+    /// True if the installed compose file names this container.
+    pub fn names_container(&self, name: &str) -> bool {
+        is_named(&self.compose(), name)
+    }
+
+    fn compose(&self) -> String {
+        let compose = read_bounded(&self.dir.join("docker/docker-compose.yaml")).unwrap_or_default();
+        String::from_utf8_lossy(&compose).into_owned()
     }
 
     /// The agent's configuration; `None` if it is in neither place.
     pub fn agent(&self) -> Result<Option<AgentConfig>, Error> {
-        let Some((path, yaml)) = self.config(AGENT_FILE.0, AGENT_FILE.1)? else { return Ok(None) };
+        let Some((path, yaml)) = self.config(AGENT)? else { return Ok(None) };
         Ok(Some(AgentConfig {
             path,
             server_id: yaml.text("agent", "server_id"),
@@ -153,17 +191,19 @@ impl Installed {
     /// The connection proxy's configurations, as many of the three as are there.
     pub fn proxies(&self) -> Result<Vec<ProxyConfig>, Error> {
         let mut found = Vec::new();
-        for (directory, name, container) in PROXY_FILES {
-            let Some((path, yaml)) = self.config(directory, name)? else { continue };
+        for proxy in PROXIES {
+            let Some((path, yaml)) = self.config(proxy)? else { continue };
             // The component's section is called differently in each file; it is the one beside `api`.
             let section = yaml
                 .sections()
                 .find(|section| *section != "api" && (yaml.has(section, "zone") || yaml.has(section, "server_address")))
-                .unwrap_or_default()
+                .unwrap_or(proxy.component)
                 .to_owned();
             found.push(ProxyConfig {
                 path,
-                container,
+                component: proxy.component,
+                container: proxy.container,
+                authorization: proxy.authorization,
                 id: yaml.text(&section, "id"),
                 server_address: yaml.text(&section, "server_address"),
                 server_port: yaml.port(&section, "server_port"),
@@ -173,6 +213,7 @@ impl Installed {
                 api_port: yaml.port("api", "port"),
                 auth_token: yaml.secret("api", "auth_token"),
                 public_jwt_cert: yaml.text("api", "public_jwt_cert"),
+                section,
             });
         }
         Ok(found)
@@ -185,15 +226,15 @@ impl Installed {
         match intent.role {
             Role::Agent => Ok(match self.agent()? {
                 Some(config) => agent_differences(&config, paths, intent, address),
-                None => vec![format!("the agent's {} is not there", AGENT_FILE.1)],
+                None => vec![format!("the agent's {} is not there", AGENT.file)],
             }),
             Role::Guac => {
                 let proxies = self.proxies()?;
                 let expected = self.containers(Role::Guac);
                 let mut differences = Vec::new();
-                for (_, name, container) in PROXY_FILES {
+                for Component { file, container, .. } in PROXIES {
                     if expected.contains(&container) && !proxies.iter().any(|proxy| proxy.container == container) {
-                        differences.push(format!("the connection proxy's {name} is not there"));
+                        differences.push(format!("the connection proxy's {file} is not there"));
                     }
                 }
                 for proxy in &proxies {
@@ -205,9 +246,9 @@ impl Installed {
     }
 
     /// A configuration file in the layout from 1.17 on, or in the one before.
-    fn config(&self, directory: &str, name: &str) -> Result<Option<(PathBuf, Document)>, Error> {
+    fn config(&self, component: Component) -> Result<Option<(PathBuf, Document)>, Error> {
         let app = self.dir.join("conf/app");
-        for path in [app.join(directory).join(name), app.join(name)] {
+        for path in [app.join(component.component).join(component.file), app.join(component.file)] {
             match read_bounded(&path) {
                 Ok(bytes) => {
                     let document = Document::read(&bytes).map_err(|why| Error::NotYaml { path: path.clone(), why })?;
@@ -278,23 +319,16 @@ fn proxy_differences(config: &ProxyConfig, paths: &Paths, intent: &Intent, addre
     compare.port("server_port", config.server_port, intent.proxy_port);
     compare.text("zone", config.zone.as_deref(), intent.guac.zone.as_deref());
     compare.manager("api.hostnames", &config.api_hostnames);
-    match (&config.registration_token, &config.auth_token) {
-        (Some(token), _) if *token == intent.manager.token => {}
-        (Some(_), _) => {
-            compare.differences.push(format!("the registration token in {} is another one", compare.file));
-        }
-        // Registered: the registration token has been used and removed. "false" stood here after one
-        // faulty upgrade, and managers answer it with "Not enough segments".
-        (None, Some(token)) if token.expose().split('.').count() == 3 => {}
-        (None, Some(_)) => compare.differences.push(format!(
-            "api.auth_token in {} is no JWT (not enough segments), and there is no registration token",
-            compare.file
-        )),
-        (None, None) => {
-            compare.differences.push(format!("{} holds neither a registration token nor an auth token", compare.file));
-        }
+    // What its auth token is worth is another question: see `held`.
+    if config.registration_token.as_ref().is_some_and(|token| *token != intent.manager.token) {
+        compare.differences.push(format!("the registration token in {} is another one", compare.file));
     }
     compare.differences
+}
+
+fn is_named(compose: &str, name: &str) -> bool {
+    let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    compose.split(|c| !part_of_name(c)).any(|word| word == name)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -6,13 +6,17 @@ pub mod docker;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod held;
 pub mod layout;
 pub mod manager;
 mod output;
 pub mod receipt;
 pub mod run;
 pub mod script;
+pub mod services;
 pub mod session;
+pub mod snapshot;
 pub mod yaml;
+pub mod yaml_edit;
 
 pub use error::Error;

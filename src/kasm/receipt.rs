@@ -5,13 +5,8 @@ use super::error::Error;
 use crate::durable;
 use crate::intent::Role;
 use crate::paths::Paths;
+use crate::record::{self, Record};
 use serde::{Deserialize, Serialize};
-use std::io;
-
-/// The only form of the receipt so far.
-pub const SCHEMA: u32 = 1;
-/// No receipt is longer, in bytes.
-const LIMIT: u64 = 64 * 1024;
 
 /// `installed.json`. Holds no secret; 0600 all the same, like all state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,44 +35,22 @@ pub struct Receipt {
     pub instance: Option<String>,
 }
 
+impl Record for Receipt {
+    const SCHEMA: u32 = 1;
+}
+
 impl Receipt {
     /// The receipt, or `None` if nothing was installed by us yet.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] also for one that a later version of this program wrote.
+    /// [`Error::Unreadable`] also for one that another version of this program wrote in another form.
     pub fn read(paths: &Paths) -> Result<Option<Receipt>, Error> {
-        let path = paths.receipt();
-        let unreadable = |source| Error::Unreadable { path: paths.receipt(), source };
-        let bytes = match durable::read(&path, LIMIT) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
-        };
-        Receipt::parse(&bytes).map(Some).map_err(unreadable)
-    }
-
-    /// A receipt from its bytes.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::InvalidData`] for anything else, and for one that a later version of this program
-    /// wrote.
-    pub fn parse(bytes: &[u8]) -> io::Result<Receipt> {
-        let receipt: Receipt =
-            serde_json::from_slice(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        if receipt.schema != SCHEMA {
-            let other = format!("its schema is {}, this program knows {SCHEMA}", receipt.schema);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, other));
-        }
-        Ok(receipt)
+        record::read(&paths.receipt()).map_err(|source| Error::Unreadable { path: paths.receipt(), source })
     }
 
     /// Writes it, durably.
     pub fn write(&self, paths: &Paths) -> Result<(), Error> {
-        let failed = |source| Error::Record { path: paths.receipt(), source };
-        durable::directory(&paths.state_dir(), 0o700).map_err(failed)?;
-        let mut text = serde_json::to_vec_pretty(self).expect("strings and numbers can always be written as JSON");
-        text.push(b'\n');
-        durable::write(&paths.receipt(), &text, 0o600).map_err(failed)
+        record::write(&paths.receipt(), self).map_err(|source| Error::Record { path: paths.receipt(), source })
     }
 
     /// Removes it: what was installed is about to be wiped. True if there was one.
@@ -106,7 +79,7 @@ mod tests {
         let paths = Paths::below(root.path());
         assert_eq!(Receipt::read(&paths).unwrap(), None);
         let receipt = Receipt {
-            schema: SCHEMA,
+            schema: Receipt::SCHEMA,
             role: Role::Agent,
             digest: "ab".repeat(32),
             version: Some("1.16.1".into()),

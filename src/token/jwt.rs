@@ -24,7 +24,16 @@ pub struct Claims {
     pub nbf: Option<Timestamp>,
     /// When it was issued.
     pub iat: Option<Timestamp>,
+    /// What Kasm allows its bearer to do, by number (docs/kasm-facts.md, 5): at most 64 numbers. A claim of
+    /// another form counts as none.
+    pub authorizations: Vec<u64>,
+    /// Which connection proxy it was made for: 1 to 64 letters, digits and dashes. A claim of another form
+    /// counts as none.
+    pub connection_proxy_id: Option<String>,
 }
+
+/// So many of Kasm's authorizations are kept; its own tokens have one or two.
+const AUTHORIZATIONS: usize = 64;
 
 /// True for everything that the format `auto` takes for a JSON Web Token.
 pub(super) fn has_its_look(text: &str) -> bool {
@@ -88,7 +97,14 @@ pub(super) fn check(text: &str, context: &Context) -> Result<Accepted, Refusal> 
         None => Signature::NotChecked,
     };
     let payload = json::object(&parts.payload).map_err(|fault| Refusal::Json(Segment::Payload, fault))?;
-    let claims = Claims { iat: date(&payload, "iat")?, nbf: date(&payload, "nbf")?, exp: date(&payload, "exp")?, alg };
+    let claims = Claims {
+        iat: date(&payload, "iat")?,
+        nbf: date(&payload, "nbf")?,
+        exp: date(&payload, "exp")?,
+        alg,
+        authorizations: numbers(&payload, "authorizations"),
+        connection_proxy_id: identifier(&payload, "connection_proxy_id"),
+    };
     let mut warnings = clock::judge(&claims, context)?;
     for claim in ["sub", "jti"] {
         // RFC 7519, 4.1.2 and 4.1.7; PyJWT refuses them from 2.10 on.
@@ -168,6 +184,18 @@ fn date(payload: &Map<String, Value>, claim: &'static str) -> Result<Option<Time
     // The cast saturates, so no number is outside its meaning.
     let seconds = (number as i64).clamp(*bounds.start(), *bounds.end());
     Ok(Some(Timestamp::from_second(seconds).unwrap_or(Timestamp::MIN)))
+}
+
+/// A list of numbers, as far as it is one. PyJWT does not look at these claims, so neither does this refuse them.
+fn numbers(payload: &Map<String, Value>, claim: &str) -> Vec<u64> {
+    let list = payload.get(claim).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(Value::as_u64).take(AUTHORIZATIONS).collect()
+}
+
+fn identifier(payload: &Map<String, Value>, claim: &str) -> Option<String> {
+    let text = payload.get(claim)?.as_str()?;
+    let is_id = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_id.then(|| text.to_owned())
 }
 
 /// The least number of bytes of a signature of this algorithm, where that is known (RFC 7518, 3).

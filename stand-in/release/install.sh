@@ -12,11 +12,10 @@ PACE="@PACE@"
 TEST_MANAGER="@TEST_MANAGER@"
 MANAGER_TRIES="@MANAGER_TRIES@"
 MANAGER_PAUSE="@MANAGER_PAUSE@"
-BOOTED="@BOOTED@"
-
-# @FAULTS@
 
 SCRIPT_PATH="$(readlink -f "$(dirname "$0")")"
+# shellcheck source=/dev/null
+. "$SCRIPT_PATH/bin/utils/reach"
 LOG="./kasm_install_$(date +%s).log"
 ARGS=("$@")
 
@@ -38,21 +37,6 @@ START="true"
 VERBOSE="false"
 HELP="false"
 OFFLINE=()
-
-# Goes wrong here, if this release was built to. On a booted machine it says how far it is, and rests as
-# long as it is held there.
-reach() {
-  if declare -F "fault_$1" >/dev/null; then
-    "fault_$1"
-  fi
-  if [ "$BOOTED" = "true" ]; then
-    echo "$1" >>"$STATE/points"
-    echo "$EPOCHREALTIME $1" >>"$STATE/times"
-    while [ -e "$STATE/hold-$1" ]; do
-      sleep 0.1
-    done
-  fi
-}
 
 # Says what is done, at the pace this release was built for.
 say() {
@@ -125,14 +109,11 @@ if [ "$HELP" = "true" ]; then
   exit 0
 fi
 
-STATE="${KASM_BOOTSTRAP_ROOT:-}/var/lib/kasm-stand-in"
-if [ "$BOOTED" = "true" ]; then
-  mkdir -p "$STATE"
-elif [ -z "${KASM_BOOTSTRAP_ROOT:-}" ]; then
+if [ "$BOOTED" != "true" ] && [ -z "${KASM_BOOTSTRAP_ROOT:-}" ]; then
   echo "KASM_BOOTSTRAP_ROOT is not set, and the stand-in installs nowhere else."
   exit 1
 fi
-BASE="$KASM_BOOTSTRAP_ROOT/opt/kasm"
+BASE="$ROOT/opt/kasm"
 HOME_OF_VERSION="$BASE/$KASM_VERSION"
 
 case "$ROLE" in
@@ -267,13 +248,14 @@ fi
 
 ln -sfn "$HOME_OF_VERSION" "$BASE/current"
 ln -sfn "$HOME_OF_VERSION/bin" "$BASE/bin"
+bash "$HOME_OF_VERSION/bin/utils/services" install
 reach linked
 
 if [ "$START" = "true" ]; then
   say "Starting the containers of role $ROLE"
-  bash "$HOME_OF_VERSION/bin/start"
+  bash "$HOME_OF_VERSION/bin/utils/services" start
+  reach started
 fi
-reach started
 
 say "Installation complete"
 rm -f "$LOG"

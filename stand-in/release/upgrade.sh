@@ -1,9 +1,16 @@
 #!/bin/bash
 # The stand-in's upgrade.sh: fewer flags than install.sh; stops, installs with the values of the old
-# configuration, starts (docs/kasm-facts.md, 3).
+# configuration, whichever layout it has, puts back what install.sh makes anew (a connection proxy's id,
+# its auth token, certificates), starts (docs/kasm-facts.md, 3).
 set -e
 
 SCRIPT_PATH="$(readlink -f "$(dirname "$0")")"
+# shellcheck source=/dev/null
+. "$SCRIPT_PATH/bin/utils/reach"
+# shellcheck source=/dev/null
+. "$SCRIPT_PATH/bin/utils/conf"
+BOOTED="@BOOTED@"
+FALSE_BUG="@FALSE_BUG@"
 ARGS=("$@")
 ROLE="all"
 REGISTRATION_TOKEN=""
@@ -38,20 +45,21 @@ for word in "${ARGS[@]}"; do
   esac
 done
 
-if [ -z "${KASM_BOOTSTRAP_ROOT:-}" ]; then
+if [ "$BOOTED" != "true" ] && [ -z "$ROOT" ]; then
   echo "KASM_BOOTSTRAP_ROOT is not set, and the stand-in installs nowhere else."
   exit 1
 fi
-OLD="$KASM_BOOTSTRAP_ROOT/opt/kasm/current"
-if [ ! -d "$OLD/conf/app" ]; then
-  echo "FATAL: nothing is installed at $OLD."
+CURRENT="$ROOT/opt/kasm/current"
+if [ ! -d "$CURRENT/conf/app" ]; then
+  echo "FATAL: nothing is installed at $CURRENT."
   exit 1
 fi
+OLD="$(readlink -f "$CURRENT")"
 
-# The first value of a key in an old configuration file, in whichever layout it lies.
-old_value() {
-  find "$OLD/conf/app/" -name "$1" -exec sed -nE "s/^  $2: *\[?'?([^]']*)'?\]?\$/\1/p" {} + | head -n 1
-}
+# The path of a configuration file below a version's directory, in whichever layout it lies.
+conf_file() { find "$1/conf/app/" -name "$2" | head -n 1; }
+
+old_value() { conf_get "$(conf_file "$OLD" "$1")" "$2"; }
 
 INSTALL=(-e -H -D -N -S "$ROLE")
 case "$ROLE" in
@@ -74,9 +82,40 @@ case "$ROLE" in
   *) echo "Invalid Role Defined: $ROLE"; exit 1 ;;
 esac
 
-bash "$OLD/bin/stop"
-bash "$SCRIPT_PATH/install.sh" "${INSTALL[@]}" "${PASSED_ON[@]}"
-if [ "${NO_START:-}" != "true" ]; then
-  bash "$OLD/bin/start"
+reach before
+if [ -f "$OLD/bin/utils/services" ]; then
+  bash "$OLD/bin/utils/services" stop
+else
+  bash "$OLD/bin/stop"
 fi
+reach stopped
+bash "$SCRIPT_PATH/install.sh" "${INSTALL[@]}" "${PASSED_ON[@]}"
+
+NEW="$(readlink -f "$CURRENT")"
+cp -a "$OLD/certs/." "$NEW/certs/"
+if [ "$ROLE" = "guac" ]; then
+  for name in kasmguac passthrough rdp_https_gateway; do
+    old_file="$(conf_file "$OLD" "$name.app.config.yaml")"
+    new_file="$(conf_file "$NEW" "$name.app.config.yaml")"
+    for key in id auth_token public_jwt_cert; do
+      kept="$(conf_lines "$old_file" "$key")"
+      if [ -n "$kept" ]; then
+        conf_put "$new_file" "$key" "$kept"
+      fi
+    done
+  done
+  # What 1.16.0 did (docs/kasm-facts.md, 3): who gets this cannot register, and never could.
+  if [ "$FALSE_BUG" = "true" ]; then
+    conf_put "$(conf_file "$NEW" passthrough.app.config.yaml)" auth_token '  auth_token: "false"'
+    conf_put "$new_file" auth_token "  auth_token: $(conf_get "$new_file" server_port)"
+    for name in passthrough rdp_https_gateway; do
+      conf_put "$(conf_file "$NEW" "$name.app.config.yaml")" registration_token ""
+    done
+  fi
+fi
+reach carried
+if [ "${NO_START:-}" != "true" ]; then
+  bash "$NEW/bin/utils/services" start
+fi
+reach started
 echo "Upgrade complete"

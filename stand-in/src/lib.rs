@@ -7,4 +7,5 @@ pub mod manager;
 pub mod metadata;
 pub mod mirror;
 pub mod release;
+pub mod systemd;
 pub mod tls;

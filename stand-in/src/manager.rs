@@ -1,4 +1,9 @@
-//! A manager that answers Kasm's health check, or misbehaves in the ways real ones do.
+//! A manager that answers Kasm's health check and registers components, or misbehaves in the ways real ones do.
+
+mod components;
+pub mod jwt;
+
+pub use components::{Issue, Registration, Registry};
 
 use crate::http::{self, Handler, Request, Server, Stream};
 use rustls::ServerConfig;
@@ -21,6 +26,10 @@ pub struct Behaviour {
     pub delay: Duration,
     /// The `Date` header, as HTTP writes dates; none is sent otherwise.
     pub date: Option<String>,
+    /// Nothing is answered at all, whatever is asked: connections are taken and cut.
+    pub down: bool,
+    /// How it deals with its components.
+    pub registry: Registry,
 }
 
 /// What a health check is answered with.
@@ -80,6 +89,23 @@ impl Manager {
         self.server.requests()
     }
 
+    /// Every registration that components asked for, whether it was granted judged by how the manager
+    /// behaves now.
+    pub fn registrations(&self) -> Vec<Registration> {
+        let registry = self.behaviour.lock().expect("nobody panics with the lock held").registry.clone();
+        components::registrations(&self.requests(), &registry)
+    }
+
+    /// From now on it deals with its components like this, and behaves as before in all else.
+    pub fn deal(&self, registry: Registry) {
+        self.behaviour.lock().expect("nobody panics with the lock held").registry = registry;
+    }
+
+    /// From now on it answers nothing, or answers again.
+    pub fn take_down(&self, down: bool) {
+        self.behaviour.lock().expect("nobody panics with the lock held").down = down;
+    }
+
     /// From now on it behaves like this.
     pub fn behave(&self, behaviour: Behaviour) {
         *self.behaviour.lock().expect("nobody panics with the lock held") = behaviour;
@@ -87,8 +113,17 @@ impl Manager {
 }
 
 fn answer(request: &Request, stream: &mut dyn Stream, how: &Behaviour, asked: &AtomicUsize) -> io::Result<()> {
+    if how.down {
+        stream.abort();
+        return Ok(());
+    }
     let date = how.date.as_deref();
     let mut headers: Vec<(&str, &str)> = date.map(|date| ("Date", date)).into_iter().collect();
+    if let Some(document) = components::answer(request, &how.registry) {
+        std::thread::sleep(how.delay);
+        headers.push(("Content-Type", "application/json"));
+        return http::respond(stream, "200 OK", &headers, document.to_string().as_bytes());
+    }
     if request.method != "GET" || request.target.split('?').next() != Some("/api/__healthcheck") {
         return http::respond(stream, "404 Not Found", &headers, b"");
     }

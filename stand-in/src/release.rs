@@ -23,6 +23,13 @@ const UPGRADE: &str = include_str!("../release/upgrade.sh");
 const DEPENDENCIES: &str = include_str!("../release/install_dependencies.sh");
 const START: &str = include_str!("../release/bin/start");
 const STOP: &str = include_str!("../release/bin/stop");
+const COMPONENT: &str = include_str!("../release/bin/component");
+/// What the scripts share, below `bin/utils`.
+const UTILS: [(&str, &str); 3] = [
+    ("conf", include_str!("../release/bin/utils/conf")),
+    ("reach", include_str!("../release/bin/utils/reach")),
+    ("services", include_str!("../release/bin/utils/services")),
+];
 const YQ: &str = include_str!("../release/bin/utils/yq");
 const COMPOSE_AGENT: &str = include_str!("../release/docker/docker-compose-agent.yaml");
 const COMPOSE_GUAC: &str = include_str!("../release/docker/docker-compose-guac.yaml");
@@ -50,6 +57,33 @@ pub struct Padding {
     pub compressible: bool,
 }
 
+/// How the components of a release register with their manager, by themselves. Needs `curl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Components {
+    /// How often one asks before it gives up (a real one: 10 times), and its container ends and is started
+    /// again.
+    pub tries: u32,
+    /// How long it rests between two questions.
+    pub pause: Duration,
+    /// How long it waits for an answer.
+    pub patience: Duration,
+    /// How long after the container's start it begins. Zero: `bin/start` waits until all have ended, which is
+    /// less true to life and more to a test's taste. More: `bin/start` is done before, as a real one is.
+    pub after: Duration,
+}
+
+impl Default for Components {
+    /// Two tries a twentieth of a second apart, at once.
+    fn default() -> Components {
+        Components {
+            tries: 2,
+            pause: Duration::from_millis(50),
+            patience: Duration::from_secs(5),
+            after: Duration::ZERO,
+        }
+    }
+}
+
 /// What release is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -65,9 +99,14 @@ pub struct Options {
     /// How often the agent's late connection test asks the manager and how long it rests between two
     /// questions (a real one: 10 times, 3 s); `None`: it does not ask. Needs `curl`.
     pub manager_test: Option<(u32, Duration)>,
-    /// The token the manager gives a connection proxy when it registers, which happens at its start;
-    /// `None`: it never registers.
+    /// The components register by themselves, with whatever answers where their configuration says. `None`:
+    /// they do nothing, and no manager is asked.
+    pub components: Option<Components>,
+    /// Instead of registering, each connection proxy gets this token at its start. For tests of nothing but
+    /// that.
     pub auth_token: Option<String>,
+    /// Its upgrade.sh does what 1.16.0's did: writes `"false"` and a port number into two `auth_token` fields.
+    pub false_bug: bool,
     /// Weight.
     pub padding: Padding,
     /// Whether it may install below `/` where `KASM_BOOTSTRAP_ROOT` is not set, and then calls the real
@@ -83,7 +122,9 @@ impl Default for Options {
             faults: Vec::new(),
             pace: Duration::ZERO,
             manager_test: None,
+            components: None,
             auth_token: None,
+            false_bug: false,
             padding: Padding::default(),
             booted: false,
         }
@@ -128,14 +169,20 @@ impl Release {
         let numbers: Vec<&str> = options.version.splitn(4, '.').take(3).collect();
         let minor: u32 = numbers.get(1).and_then(|minor| minor.parse().ok()).expect("a version has a minor number");
         let version = numbers.join(".");
-        let script = |text: &str| fill(&fit(text, minor, &options.missing_flags), options, &version);
+        let script = |text: &str| fill(&fit(text, minor, &options.missing_flags), options, &version, minor);
 
         let mut archive = Archive::new(options.padding.compressible || options.padding.files == 0);
         archive.file("install.sh", 0o755, script(INSTALL).as_bytes());
         archive.file("upgrade.sh", 0o755, script(UPGRADE).as_bytes());
         archive.file("install_dependencies.sh", 0o755, script(DEPENDENCIES).as_bytes());
-        archive.file("bin/start", 0o755, START.as_bytes());
-        archive.file("bin/stop", 0o755, STOP.as_bytes());
+        archive.file("bin/start", 0o755, script(START).as_bytes());
+        archive.file("bin/stop", 0o755, script(STOP).as_bytes());
+        if options.components.is_some() {
+            archive.file("bin/component", 0o755, script(COMPONENT).as_bytes());
+        }
+        for (name, text) in UTILS {
+            archive.file(&format!("bin/utils/{name}"), 0o755, script(text).as_bytes());
+        }
         for machine in ["x86_64", "aarch64"] {
             archive.file(&format!("bin/utils/yq_{machine}"), 0o755, YQ.as_bytes());
         }
@@ -186,9 +233,10 @@ fn fit(text: &str, minor: u32, missing_flags: &[String]) -> String {
 }
 
 /// Writes the words between at signs out.
-fn fill(text: &str, options: &Options, version: &str) -> String {
+fn fill(text: &str, options: &Options, version: &str, minor: u32) -> String {
     let seconds = |duration: Duration| if duration.is_zero() { "0".into() } else { duration.as_secs_f64().to_string() };
     let (tries, pause) = options.manager_test.unwrap_or_default();
+    let components = options.components.clone().unwrap_or_default();
     let points: BTreeSet<&str> = options.faults.iter().map(|fault| fault.at().word()).collect();
     let faults: String = points
         .iter()
@@ -200,6 +248,12 @@ fn fill(text: &str, options: &Options, version: &str) -> String {
         .collect();
     text.replace("# @FAULTS@\n", &faults)
         .replace("@VERSION@", version)
+        .replace("@MINOR@", &minor.to_string())
+        .replace("@FALSE_BUG@", if options.false_bug { "true" } else { "false" })
+        .replace("@TRIES@", &components.tries.to_string())
+        .replace("@PAUSE@", &seconds(components.pause))
+        .replace("@PATIENCE@", &seconds(components.patience))
+        .replace("@AFTER@", &seconds(components.after))
         .replace("@BOOTED@", if options.booted { "true" } else { "false" })
         .replace("@PACE@", &seconds(options.pace))
         .replace("@TEST_MANAGER@", if options.manager_test.is_some() { "true" } else { "false" })

@@ -2,17 +2,11 @@
 
 use super::{Bake, Error, Kind};
 use crate::apt::packages::Package;
-use crate::durable;
 use crate::error::Failure;
 use crate::paths::Paths;
+use crate::record;
 use crate::step::{Context, Finish};
 use serde::{Deserialize, Serialize};
-use std::io;
-
-/// The only form of the record so far.
-const SCHEMA: u32 = 1;
-/// No record is longer, in bytes.
-const LIMIT: u64 = 1 << 20;
 
 /// `baked.json`. Holds no secret; 0600 all the same, like all state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +66,7 @@ pub struct BakedImages {
 impl Default for Record {
     fn default() -> Record {
         Record {
-            schema: SCHEMA,
+            schema: <Record as record::Record>::SCHEMA,
             at: String::new(),
             by: String::new(),
             os: None,
@@ -84,25 +78,18 @@ impl Default for Record {
     }
 }
 
+impl record::Record for Record {
+    const SCHEMA: u32 = 1;
+    const LIMIT: u64 = 1 << 20;
+}
+
 impl Record {
     /// The record, or `None` where nothing was baked yet.
     ///
     /// # Errors
-    /// [`Error::File`], also for one that a later version of this program wrote.
+    /// [`Error::File`], also for one that another version of this program wrote in another form.
     pub fn read(paths: &Paths) -> Result<Option<Record>, Error> {
-        let path = paths.baked();
-        let read = durable::read(&path, LIMIT).and_then(|bytes| {
-            let record: Record = serde_json::from_slice(&bytes)?;
-            match record.schema {
-                SCHEMA => Ok(record),
-                schema => Err(io::Error::other(format!("it has schema {schema}, and this program knows {SCHEMA}"))),
-            }
-        });
-        match read {
-            Ok(record) => Ok(Some(record)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::File { path, source }),
-        }
+        record::read(&paths.baked()).map_err(|source| Error::File { path: paths.baked(), source })
     }
 }
 
@@ -115,9 +102,8 @@ pub async fn write(work: &Bake, _cx: Context<'_>) -> Result<Finish, Failure> {
     }
     record.at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     record.by = env!("CARGO_PKG_VERSION").into();
-    let bytes = serde_json::to_vec_pretty(&*record).expect("a record holds nothing that JSON cannot");
     let path = work.paths.baked();
-    durable::write(&path, &bytes, 0o600).map_err(|source| Error::File { path: path.clone(), source })?;
+    record::write(&path, &*record).map_err(|source| Error::File { path: path.clone(), source })?;
     let of =
         |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
     let parts = [

@@ -8,12 +8,14 @@ use crate::health::{self, Proof};
 use crate::kasm;
 use crate::kasm::command_line::CommandLine;
 use crate::kasm::layout::Installed;
-use crate::kasm::receipt::{self, Receipt};
+use crate::kasm::receipt::Receipt;
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
+use crate::kasm::services::Services;
 use crate::machine::instance::{Identity, Instance};
 use crate::observe::Observer;
-use crate::paths::{ENV_ROOT, Paths, environment_for_children};
+use crate::paths::{ENV_ROOT, Paths};
+use crate::record::Record;
 use crate::release::Digest;
 use crate::step::{Context, Finish, engine};
 use std::ffi::OsString;
@@ -64,10 +66,11 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     let release = work.unpacked().unwrap_or_default().join("kasm_release");
     let command = command_line(work, &release)?;
     cx.observer.note(&format!("running {}", command.shown()));
+    let mut attempt = new_attempt(&work.paths)?;
     if work.intent.force {
-        wipe(work, "--force", cx).await?;
+        wipe(work, attempt, "--force", cx).await?;
     } else if Receipt::read(&work.paths)?.is_some_and(|receipt| work.copied(&receipt).is_some()) {
-        wipe(work, "a copy of another instance", cx).await?;
+        wipe(work, attempt, "a copy of another instance", cx).await?;
     }
     // While the installer runs, its own apt waits for the locks that it can be told to wait for.
     if let Err(error) = apt::snippet::place(&work.paths, cx.deadline.remaining()) {
@@ -76,18 +79,18 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     let masker = &work.masker;
     let mask = |line: &str| masker.mask(line).into_owned();
     let mut runs = 1;
-    let (attempt, finished) = loop {
-        let attempt = new_attempt(&work.paths)?;
+    let finished = loop {
         let mut options = RunOptions::new(release.clone(), &work.paths.attempt_dir(attempt), cx.deadline, &mask);
         options.env = environment(&work.paths);
         // TERM, KILL and the report all have to fit into what is kept of the budget.
         options.grace = run::GRACE.min(engine::reserve(work.intent.budget) / 2);
         match run::run(&command, options, cx.observer).await.and_then(Finished::check) {
-            Ok(finished) => break (attempt, finished),
+            Ok(finished) => break finished,
             Err(error) if error.lost_apt_race() && runs < RUNS && Installed::read(&work.paths).is_none() => {
                 runs += 1;
                 cx.observer.warn("the installer lost a race for apt's locks before anything was installed: once more");
                 apt::wait::until_quiet(&work.paths, cx.deadline, cx.observer).await?;
+                attempt = new_attempt(&work.paths)?;
             }
             Err(error) => return Err(judge(work, error)),
         }
@@ -103,7 +106,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     // By hand nobody asks which instance this is, but whoever copies this disk wants to be told from it.
     let here = Identity::find(&work.paths, None);
     let receipt = Receipt {
-        schema: receipt::SCHEMA,
+        schema: Receipt::SCHEMA,
         role: work.intent.role,
         digest: work.digest(),
         version: installed.version.clone(),
@@ -151,14 +154,21 @@ fn judge(work: &Install, error: kasm::Error) -> Failure {
 }
 
 /// Removes what is installed, and says what and why.
-async fn wipe(work: &Install, why: &str, cx: Context<'_>) -> Result<(), Failure> {
+async fn wipe(work: &Install, attempt: u32, why: &str, cx: Context<'_>) -> Result<(), Failure> {
     let Some(installed) = Installed::read(&work.paths) else { return Ok(()) };
     let shown = work.paths.shown(&installed.dir);
     cx.observer.warn(&format!(
         "{why}: wiping {} with its configuration, certificates and tokens, and the links current and bin",
         shown.display()
     ));
-    stop(work, cx).await;
+    let masker = &work.masker;
+    let mask = |line: &str| masker.mask(line).into_owned();
+    let attempt_dir = work.paths.attempt_dir(attempt);
+    let services = Services { paths: &work.paths, attempt_dir, mask: &mask, observer: cx.observer };
+    // Containers of the old version must not go on; but what is wiped need not have stopped in order.
+    if let Err(error) = services.stop(&installed, cx.deadline.within(STOP_TIME)).await {
+        cx.observer.warn(&error.to_string());
+    }
     let failed = |source: io::Error| {
         Failure::new(
             Exit::Installer,
@@ -181,23 +191,6 @@ async fn wipe(work: &Install, why: &str, cx: Context<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Kasm's own stop script, where there is one: containers of the old version must not go on.
-async fn stop(work: &Install, cx: Context<'_>) {
-    let script = work.paths.kasm_dir().join("bin/stop");
-    if !script.exists() {
-        return;
-    }
-    let mut command = tokio::process::Command::new(&script);
-    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    command.env_clear().envs(environment_for_children()).envs(environment(&work.paths)).kill_on_drop(true);
-    match tokio::time::timeout(STOP_TIME, command.status()).await {
-        Ok(Ok(status)) if status.success() => {}
-        Ok(Ok(status)) => cx.observer.warn(&format!("/opt/kasm/bin/stop ended with {status}")),
-        Ok(Err(error)) => cx.observer.warn(&format!("/opt/kasm/bin/stop cannot be run: {error}")),
-        Err(_) => cx.observer.warn("/opt/kasm/bin/stop did not end in time"),
-    }
-}
-
 /// Sees that what was installed is what was asked for, and that it is up.
 pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let address = work.own_address();
@@ -208,7 +201,11 @@ pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     }
     // The unpacked tree has done its work; the verified tarball stays in the cache.
     remove_unpacked(&work.paths, &work.digest(), cx.observer);
-    Ok(Finish::Done(told(&proof)))
+    let words = told(&proof);
+    Ok(match proof.warnings.is_empty() {
+        true => Finish::Done(words),
+        false => Finish::Warned(format!("{words}, but {}", proof.warnings.join("; "))),
+    })
 }
 
 fn told(proof: &Proof) -> String {
@@ -216,7 +213,10 @@ fn told(proof: &Proof) -> String {
     let containers: Vec<&str> = proof.containers.iter().map(|(name, _)| name.as_str()).collect();
     match proof.not_started {
         true => format!("Kasm {version} is configured as asked; nothing was started (--no-start)"),
-        false => format!("Kasm {version} is up and configured as asked: {} healthy", containers.join(", ")),
+        false => {
+            let registered = if proof.tokens.is_empty() { "" } else { "; registered with the manager" };
+            format!("Kasm {version} is up and configured as asked: {} healthy{registered}", containers.join(", "))
+        }
     }
 }
 

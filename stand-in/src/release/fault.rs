@@ -1,8 +1,13 @@
 //! What can go wrong in a release, and the lines of bash that do it.
 
-/// Where in its work install.sh can go wrong, in the order it gets there.
+/// Where in its work a script can go wrong. upgrade.sh calls install.sh, so that it passes by the points of
+/// both, in the order given here; install.sh alone knows nothing of those that say so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
+    /// upgrade.sh understood its command line; nothing was changed yet.
+    Before,
+    /// upgrade.sh has stopped the services of the old version.
+    Stopped,
     /// The command line was understood; nothing was asked or changed yet.
     Start,
     /// Dependencies are about to be installed; nothing of Kasm's was changed yet.
@@ -13,8 +18,14 @@ pub enum Point {
     Files,
     /// The links are set; no container runs.
     Linked,
+    /// upgrade.sh has put the old ids, tokens and certificates into the new configuration; no container runs.
+    Carried,
+    /// `bin/start` of this version was called, by whomever.
+    Starting,
     /// Everything is done.
     Started,
+    /// `bin/stop` of this version was called, by whomever.
+    Stopping,
 }
 
 /// One thing that goes wrong.
@@ -107,11 +118,16 @@ impl Point {
     /// Its name in the script.
     pub(super) fn word(self) -> &'static str {
         match self {
+            Point::Before => "before",
+            Point::Stopped => "stopped",
             Point::Start => "start",
             Point::Apt => "apt",
             Point::Wiped => "wiped",
             Point::Files => "files",
             Point::Linked => "linked",
+            Point::Carried => "carried",
+            Point::Starting => "starting",
+            Point::Stopping => "stopping",
             Point::Started => "started",
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{Layer, Merged, file};
-use crate::kasm::receipt::SCHEMA;
 use crate::observe::Observer;
+use crate::record::Record;
 use std::fs;
 use std::path::Path;
 
@@ -33,7 +33,7 @@ impl Machine {
 
     fn receipt(&self, change: impl Fn(&mut Receipt)) {
         let mut receipt = Receipt {
-            schema: SCHEMA,
+            schema: Receipt::SCHEMA,
             role: crate::intent::Role::Agent,
             digest: HEX.into(),
             version: Some("1.19.0".into()),
