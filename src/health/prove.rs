@@ -2,7 +2,7 @@
 //! in Docker's own judgement and stay up, and a connection proxy is registered.
 
 use super::containers::{ASK_AGAIN, Settling, Up, look};
-use super::error::Error;
+use super::error::{Error, NotRegistered};
 use super::evidence::Evidence;
 use super::ids::Ids;
 use super::tokens::{self, Tokens};
@@ -270,14 +270,14 @@ impl Proving<'_> {
         };
         let secrets = self.secrets();
         self.evidence.gather(self.paths, self.expectations.manager, first.container, &secrets, self.deadline).await;
-        Error::NotRegistered {
+        Error::NotRegistered(Box::new(NotRegistered {
             components: tokens.unregistered.iter().map(|one| one.component).collect(),
             manager: self.manager(),
             answer: self.evidence.manager.clone(),
             words: self.evidence.words.clone(),
             down,
             first: first.container,
-        }
+        }))
     }
 
     /// Who is waited for.
