@@ -183,6 +183,7 @@ fn show_says_where_each_value_came_from() {
     network.ca_certs                -         not set
     network.tls_pin                 -         not set
     network.insecure                false     default
+    health.settle                   10s       default
     preflight.skip                  -         not set
     installer.args                  -         not set
     installer.offline_service       -         not set
