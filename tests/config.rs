@@ -177,6 +177,7 @@ fn show_says_where_each_value_came_from() {
     apt.wait                        1m        environment KASM_BOOTSTRAP_APT_WAIT
     run.ready                       healthy   default
     run.wait                        10m       default
+    run.console                     true      default
     run.watch                       30s       default
     run.user_data                   auto      default
     metadata.endpoint               -         not set
