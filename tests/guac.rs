@@ -2,8 +2,11 @@
 //! register by themselves.
 
 mod common;
+mod faults;
 
 use common::{DEADLINE, Scene, TOKEN, picture, run, spoken};
+use faults::table::{End, saw};
+use faults::{is_started, until};
 use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::manager::jwt::{self, Signer};
 use kasm_stand_in::manager::{Behaviour, Issue, Registry};
@@ -87,6 +90,14 @@ impl Guac {
     }
 }
 
+/// Records how this fault ended at this step.
+#[track_caller]
+fn fault(fault: &str, point: &str, end: End, code: i32, err: &str) {
+    let line = err.lines().rev().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    let reason = line.rsplit_once(" [").map_or("", |(_, reason)| reason.trim_end_matches(']'));
+    saw("install", fault, point, end, code, reason);
+}
+
 /// Keeps what a person sees of a failure: from the error on.
 fn shown(name: &str, err: &str) {
     let at = err.find("error: ").unwrap_or_else(|| panic!("no error in {err}"));
@@ -150,6 +161,7 @@ fn the_placeholder_that_broke_a_cluster_is_refused_before_anything_is_touched() 
     let (code, _, err) = spoken(&run(command.args(["-k", "[COMPONENT_REGISTRATION_TOKEN]", "-p", "auto"])));
     assert_eq!(code, 11, "{err}");
     shown("token-placeholder", &err);
+    fault("wrong token", "tokens", End::Untouched, code, &err);
     assert_eq!(outside(&guac.scene), before);
     assert!(guac.scene.mirror.requests().is_empty() && guac.scene.manager.requests().is_empty());
 }
@@ -168,6 +180,7 @@ fn a_registration_token_that_is_a_jwt_is_judged_as_one() {
     let (code, _, err) = with(&guac, &jwt::sign(&claims(-7200), Signer::Manager), &[]);
     assert_eq!(code, 11, "{err}");
     assert!(err.contains("[token.expired]") && err.contains("Signature has expired"), "{err}");
+    fault("expired token", "tokens", End::Untouched, code, &err);
     let (code, _, err) = with(&guac, TOKEN, &["--token-format", "jwt"]);
     assert_eq!(code, 11, "{err}");
     assert!(err.contains("Not enough segments"), "{err}");
@@ -220,10 +233,11 @@ fn its_own_address_is_found_or_taken_as_given_and_the_zone_is_default() {
 #[test]
 fn a_manager_that_refuses_the_token_is_told_in_its_own_words_and_another_run_only_proves() {
     let guac = Guac::new(&registering());
-    guac.behave(Registry { refusal: Some("The JWT token has expired.".into()), ..Registry::default() });
+    guac.behave(Registry { registration_token: Some("another20characters.".into()), ..Registry::default() });
     let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "9s"])));
     assert_eq!(code, 19, "{err}");
     shown("registration-refused", &err);
+    fault("wrong token", "prove", End::Unproved, code, &err);
     assert_eq!(guac.scene.status()["state"], "failed");
     let installers = || guac.scene.root.join("var/lib/kasm-bootstrap/attempts/2").exists();
     assert!(!installers());
@@ -233,6 +247,18 @@ fn a_manager_that_refuses_the_token_is_told_in_its_own_words_and_another_run_onl
     assert_eq!(code, 0, "{err}");
     assert!(!installers(), "it was installed again");
     guac.ended_well();
+}
+
+#[test]
+fn a_registration_token_that_expires_on_the_way_is_told_by_the_manager() {
+    let guac = Guac::new(&registering());
+    // Within the leeway that every clock is granted, and past the manager's.
+    let token = jwt::sign(&serde_json::json!({ "exp": jwt::now() - 20 }), Signer::Manager);
+    fs::write(&guac.token, token).unwrap();
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "9s"])));
+    assert_eq!(code, 19, "{err}");
+    assert!(err.contains("only the leeway keeps it") && err.contains("The JWT token has expired."), "{err}");
+    fault("expired token", "prove", End::Unproved, code, &err);
 }
 
 #[test]
@@ -254,6 +280,7 @@ fn a_manager_that_goes_away_before_the_registration_is_named_and_the_node_stays(
     assert_eq!(code, 19, "{err}");
     assert!(err.contains("[health.not-registered]") && err.contains("which is not reachable from here"), "{err}");
     assert!(err.contains("waiting for the registration of "), "{err}");
+    fault("manager down", "install", End::Unproved, code, &err);
     assert!(guac.scene.root.join("opt/kasm/current").exists());
 
     guac.scene.manager.take_down(false);
@@ -278,6 +305,47 @@ fn a_manager_that_is_down_is_named_before_anything_is_installed() {
     let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "8s"])));
     assert_eq!(code, 13, "{err}");
     assert!(!guac.scene.root.join("opt").exists());
+    fault("manager down", "manager", End::Untouched, code, &err);
+}
+
+#[test]
+fn a_manager_that_goes_away_after_the_registration_does_not_matter() {
+    let guac = Guac::new(&registering());
+    guac.scene.containers(Script { looks: 3, ..Script::default() });
+    let mut command = guac.install(&[]);
+    let output = std::thread::scope(|scope| {
+        let work = scope.spawn(|| run(&mut command));
+        until(&guac.scene, |entry| is_started(entry, "prove"));
+        guac.scene.manager.take_down(true);
+        work.join().unwrap()
+    });
+    let (code, _, err) = spoken(&output);
+    assert_eq!(code, 0, "{err}");
+    guac.ended_well();
+    fault("manager down", "prove", End::New, code, &err);
+}
+
+#[test]
+fn a_clock_that_is_a_day_ahead_calls_nothing_expired_that_the_manager_does_not() {
+    // Two hours ago by our clock, tomorrow by the manager's.
+    let exp = jwt::now() - 7200;
+    let auth = jwt::sign(&serde_json::json!({ "exp": exp, "authorizations": [80, 90] }), Signer::Manager);
+    let lines = format!(
+        "local file\nfor file in \"$KASM_BOOTSTRAP_ROOT\"/opt/kasm/current/conf/app/*/*.app.config.yaml; do\n\
+         sed -i -e '/^  registration_token:/d' -e '/^  public_jwt_cert:/d' -e 's/^  auth_token:.*/  auth_token: {auth}/' \
+         \"$file\"\nprintf '  public_jwt_cert: \"{}\"\\n' >>\"$file\"\ndone\n",
+        jwt::CERTIFICATE.trim_end().replace('\n', "\\\\n"),
+    );
+    let registered = Fault::Bash { at: Point::Started, lines };
+    let guac = Guac::new(&Options { faults: vec![registered], ..Options::default() });
+    let then = std::time::SystemTime::now() - Duration::from_secs(86_400);
+    guac.scene.manager.behave(Behaviour { date: Some(httpdate::fmt_http_date(then)), ..Behaviour::default() });
+    fs::write(&guac.token, jwt::sign(&serde_json::json!({ "exp": exp }), Signer::Manager)).unwrap();
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "20s"])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("this machine's clock is 1 day ahead of the manager's"), "{err}");
+    fault("clock off", "tokens", End::New, code, &err);
+    fault("clock off", "prove", End::New, code, &err);
 }
 
 #[test]
@@ -288,4 +356,5 @@ fn a_container_that_stays_ill_is_named_although_its_component_is_registered() {
     let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "9s"])));
     assert_eq!(code, 19, "{err}");
     assert!(err.contains("kasm_rdp_gateway is running but unhealthy [health.containers]"), "{err}");
+    fault("container unhealthy", "prove", End::Unproved, code, &err);
 }
