@@ -4,12 +4,13 @@
 mod common;
 mod faults;
 
-use common::{DEADLINE, Scene, TOKEN, picture, run, spoken};
+use common::{DEADLINE, Scene, TOKEN, picture, run, spoken, start};
 use faults::table::{End, saw};
 use faults::{is_started, until};
 use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::manager::jwt::{self, Signer};
 use kasm_stand_in::manager::{Behaviour, Issue, Registry};
+use kasm_stand_in::metadata::{self, Metadata};
 use kasm_stand_in::release::{Components, Fault, Options, Point};
 use serde_json::Value;
 use std::fs;
@@ -357,4 +358,71 @@ fn a_container_that_stays_ill_is_named_although_its_component_is_registered() {
     assert_eq!(code, 19, "{err}");
     assert!(err.contains("kasm_rdp_gateway is running but unhealthy [health.containers]"), "{err}");
     fault("container unhealthy", "prove", End::Unproved, code, &err);
+}
+
+#[test]
+fn its_address_can_be_the_one_its_cloud_knows() {
+    let openstack = metadata::Behaviour::other(None, &[("/latest/meta-data/public-ipv4", "203.0.113.7")]);
+    let table = [
+        ("ec2-private", metadata::Behaviour::ec2(None), "172.31.5.9"),
+        ("ec2-public", metadata::Behaviour::ec2(None), "203.0.113.9"),
+        ("openstack-public", openstack, "203.0.113.7"),
+    ];
+    for (method, behaviour, expected) in table {
+        let (guac, service) = (Guac::new(&registering()), Metadata::start(behaviour));
+        let mut command = guac.install(&["-p", method]);
+        let (code, _, err) = spoken(&run(command.env("KASM_BOOTSTRAP_METADATA_ENDPOINT", service.url())));
+        assert_eq!(code, 0, "{method}: {err}");
+        assert!(guac.files()[0].contains(&format!("server_address: {expected}")), "{}", guac.files()[0]);
+    }
+}
+
+#[test]
+fn a_configuration_file_alone_is_enough() {
+    let guac = Guac::new(&registering());
+    let file = guac.scene.root.join("etc/kasm-bootstrap/config.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let (api, url, digest) = (guac.scene.manager.address(), guac.scene.url(), &guac.scene.release.sha256);
+    let text = format!(
+        "role = \"guac\"\ndeadline = \"{DEADLINE}\"\n[release]\nurls = [\"{url}\"]\nsha256 = \"{digest}\"\n\
+         [guac]\napi_host = \"{api}\"\nregistration_token = \"{TOKEN}\"\nzone = \"emea\"\n\
+         [health]\nsettle = \"1s\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, _, err) = spoken(&run(guac.scene.command().arg("install")));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("waiting for 1.0 s without a restart"), "{err}");
+    fs::remove_file(&file).unwrap();
+    guac.ended_well();
+    assert!(guac.files()[0].contains("zone: emea"));
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_waits_for_the_registration_is_gone_on_with() {
+    let late = Components { after: Duration::from_secs(1), ..Components::default() };
+    let guac = Guac::new(&Options { components: Some(late), ..Options::default() });
+    let mut child = start(&mut guac.install(&[]), &guac.scene.root.join("first.txt"));
+    until(&guac.scene, |entry| is_started(entry, "prove"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (code, _, err) = spoken(&run(&mut guac.install(&[])));
+    assert_eq!(code, 0, "{err}");
+    assert!(!guac.scene.root.join("var/lib/kasm-bootstrap/attempts/2").exists(), "it was installed again");
+    guac.ended_well();
+    // And one that is to begin anew wipes what is there.
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--force"])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("wiping /opt/kasm/1.18.1 with its configuration, certificates and tokens"), "{err}");
+    guac.ended_well();
+}
+
+#[test]
+fn its_plan_says_what_is_proved_of_it() {
+    let guac = Guac::new(&registering());
+    let (code, plan, err) = spoken(&run(&mut guac.install(&["--dry-run"])));
+    assert_eq!(code, 0, "{err}");
+    let last = plan.lines().last().unwrap_or_default().trim();
+    insta::assert_snapshot!(last, @"12. prove      see that the configuration holds what was asked for, that the containers are healthy and stay so, and that each component is registered (after install)");
+    assert!(plan.contains("check the component registration token without using it"), "{plan}");
 }
