@@ -6,6 +6,11 @@
 #   registered              succeeds once every component has a token of its own and the one-time token is gone
 #   runs_version VERSION    `current` leads there, and every container is of that version and healthy
 #   ids                     the components' ids, one a line
+#   furnish_guac VERSION [OPTION...]   furnish, with a proxy of this version, a manager that knows its token, and
+#                           Docker's socket with these options
+#   upgrade [OPTION...]     to the next release; its exit status is in CODE, what it said in $RUN/upgrade.log
+#   state_is VERSION        the node is well and as it was: this version, the ids in IDS, every token good, and no
+#                           upgrade left open
 # shellcheck disable=SC2034  # variables are for whoever sources this
 set -euo pipefail
 
@@ -54,4 +59,27 @@ import json, sys
 found = json.load(sys.stdin)
 well = [one for one in found if one["Image"].endswith(":" + sys.argv[1]) and one["Status"].endswith("(healthy)")]
 sys.exit(0 if found and len(well) == len(found) else 1)' "$1"
+}
+
+furnish_guac() { # VERSION [OPTION...]
+    local version=$1
+    shift
+    furnish --version "$version" --tries 10
+    manager --registration-token "$TOKEN"
+    guac_configuration | into /etc/kasm-bootstrap/config.toml 0600
+    into /etc/systemd/system/docker-stand-in.service.d/options.conf <<UNIT
+[Service]
+ExecStart=
+ExecStart=/usr/local/bin/kasm-stand-in docker / $*
+UNIT
+}
+
+upgrade() {
+    CODE=0
+    guest kasm-bootstrap upgrade --release-url "$NEXT_URL" --sha256 "$NEXT_DIGEST" "$@" >>"$RUN/upgrade.log" 2>&1 || CODE=$?
+    say "upgrade ended with $CODE"
+}
+
+state_is() { # VERSION
+    runs_version "$1" && registered && [[ $(ids) == "$IDS" ]] && [[ ! -e $ROOT/var/lib/kasm-bootstrap/upgrade.json ]]
 }
