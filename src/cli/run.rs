@@ -31,14 +31,17 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let paths = global.paths();
     let systemd = Systemd::from_environment();
     let console = Console { systemd: systemd.clone(), teller: Teller::new(global) };
-    let mut views = views::views(global);
-    views.push(Box::new(systemd.clone()));
+    let views = || {
+        let mut views = views::views(global);
+        views.push(Box::new(systemd.clone()));
+        views
+    };
     let file = global.config.as_deref();
     let load = || {
         let environment = std::env::vars_os().collect();
         config::load(&Sources { paths: &paths, file, environment, flags: Layer::default() })
     };
-    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views };
+    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views: &views };
     let life = async {
         let result = boot::run(boot).await;
         if let Err(failure) = &result {
