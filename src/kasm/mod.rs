@@ -17,5 +17,6 @@ pub mod services;
 pub mod session;
 pub mod snapshot;
 pub mod yaml;
+pub mod yaml_edit;
 
 pub use error::Error;
