@@ -41,7 +41,11 @@ impl Node {
     /// A node of this role that one release's own install.sh has made, without us; its manager, and the other
     /// release.
     pub fn new(role: Role, old: &Options, new: &Options) -> Node {
-        let scene = Scene::new(old);
+        Node::on(Scene::new(old), role, new)
+    }
+
+    /// The same on a machine that was prepared.
+    pub fn on(scene: Scene, role: Role, new: &Options) -> Node {
         let directory = tempfile::tempdir().unwrap();
         scene.containers(Script { looks: 0, ..Script::default() });
         let registry = Registry { registration_token: Some(TOKEN.into()), ..Registry::default() };
