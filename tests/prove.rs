@@ -231,6 +231,21 @@ fn a_manager_that_refuses_is_blamed_with_the_components_words_and_one_that_is_si
 }
 
 #[test]
+fn what_nothing_will_mend_is_not_waited_for_until_the_deadline() {
+    let node = Node::guac();
+    let (_stand_in, manager) = manager(&node, Behaviour::default());
+    let patience = Duration::from_millis(500);
+    let expectations = Expectations { manager: Some(&manager), patience, ..Expectations::default() };
+    node.write(0, "", "false");
+    assert_eq!(node.prove(&expectations, LONG, &Silent).unwrap_err().reason(), "health.tokens");
+
+    node.write(0, &format!("  registration_token: {TOKEN}"), "''");
+    node.docker.change(|script| drop(script.logs.insert("kasm_guac".into(), "ERROR: token refused\n".into())));
+    let error = node.prove(&expectations, LONG, &Silent).unwrap_err();
+    assert!(error.reason() == "health.not-registered" && !error.is_remote(), "{error}");
+}
+
+#[test]
 fn a_token_that_only_this_machines_clock_calls_expired_is_good() {
     let node = Node::guac();
     node.write(0, "", &Jwt { expires_in: -7200, ..Jwt::default() }.signed());
