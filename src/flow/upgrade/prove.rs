@@ -108,6 +108,8 @@ fn unproved(open: &Open, cause: Failure) -> Failure {
 /// Keeps the way back, and forgets everything else.
 pub(super) async fn commit(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let (paths, open) = (work.paths(), work.record()?);
+    // Tokens that components got meanwhile, too.
+    installer::sync(paths, cx).await;
     let older = Previous::read(paths).unwrap_or_else(|error| {
         cx.observer.warn(&format!("the way back from an earlier upgrade is lost: {error}"));
         None
