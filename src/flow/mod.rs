@@ -3,4 +3,6 @@
 pub mod bake;
 pub mod boot;
 pub mod install;
+pub mod rollback;
 pub mod run;
+pub mod upgrade;
