@@ -1,5 +1,8 @@
 //! `kasm-bootstrap token`.
 
+mod list;
+mod repair;
+
 use super::{Global, answer::Answer};
 use crate::error::{Exit, Failure};
 use crate::secret::Secret;
@@ -26,6 +29,10 @@ pub struct Args {
 enum Command {
     /// Check a token's structure, claims and signature, without showing it
     Check(Check),
+    /// Every token this node holds, and what each is worth; never the token
+    List(list::Args),
+    /// Give a component whose token does not work a new one
+    Repair(Box<repair::Args>),
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,4 +3,5 @@
 pub mod bake;
 pub mod boot;
 pub mod install;
+pub mod repair;
 pub mod run;
