@@ -194,6 +194,8 @@ pub struct Intent {
     pub budget: Duration,
     /// What is handed to the installer beside.
     pub installer: InstallerIntent,
+    /// How long containers must stay up without a restart before the node counts as up.
+    pub settle: Duration,
     /// Names of preflight checks to leave out.
     pub skip: Vec<String>,
     /// Wipe what is there and install again.
@@ -206,6 +208,9 @@ impl Intent {
     /// The budget where nothing else was said: Kasm destroys a machine that has not checked in after 600 s
     /// (docs/kasm-facts.md, 7).
     pub const BUDGET: Duration = Duration::from_secs(570);
+    /// How long containers are watched where nothing else was said: a component that cannot work ends within
+    /// seconds, and Docker starts it again.
+    pub const SETTLE: Duration = Duration::from_secs(10);
 
     /// An intent that says only what must be said.
     pub fn new(role: Role, release: ReleaseIntent, manager: ManagerIntent) -> Intent {
@@ -224,8 +229,18 @@ impl Intent {
             metadata: Default::default(),
             budget: Intent::BUDGET,
             installer: InstallerIntent::default(),
+            settle: Intent::SETTLE,
             skip: Vec::new(),
             force: false,
+        }
+    }
+
+    /// How long the containers are watched after an installation. An agent's are not: its boot is a race against
+    /// the autoscaler, nothing was there that worked before, and whoever started it goes on watching it.
+    pub fn settling(&self) -> Duration {
+        match self.role {
+            Role::Agent => Duration::ZERO,
+            Role::Guac => self.settle,
         }
     }
 }

@@ -16,7 +16,7 @@
 //!                          └─ intent        what the operator asked for: plain data
 //!                              └─ token net     well-formed tokens; the HTTP client
 //!                                  └─ observe record   how work tells what it does; small files of ours
-//!                                      └─ paths error secret deadline durable words
+//!                                      └─ paths error secret deadline durable blocking words
 //! ```
 //!
 //! A test reads the sources and holds them to this.
@@ -25,6 +25,7 @@
 //! wait for, and the journal and its views make of it what they like.
 
 pub mod apt;
+pub mod blocking;
 pub mod cli;
 pub mod config;
 pub mod deadline;

@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 11] = [
     &["intent"],
     &["token", "net"],
     &["observe", "record"],
-    &["paths", "error", "secret", "deadline", "durable", "words"],
+    &["paths", "error", "secret", "deadline", "durable", "blocking", "words"],
 ];
 
 fn floor(room: &str) -> usize {

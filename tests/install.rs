@@ -1,6 +1,8 @@
 //! The main job, whole: the real binary on a scratch machine.
 
 mod common;
+#[path = "faults/table.rs"]
+mod table;
 
 use common::{Scene, TOKEN, holds, picture, run, spoken, start};
 use kasm_stand_in::docker::{Condition, Script};
@@ -288,12 +290,16 @@ fn killed_at_any_entry_of_its_journal_a_run_goes_on_and_repeats_nothing_that_was
         scene.containers(Script { looks: 0, ..Script::default() });
         let mut child = start(&mut scene.install(&[]), &scene.root.join("first.txt"));
         let begun = Instant::now();
+        let mut point = None;
         let killed = loop {
             let entries = scene.journal();
             if child.try_wait().unwrap().is_some() {
                 break false;
             }
-            if entries.iter().filter(|entry| entry["event"] != "step.output").count() >= moment {
+            let mut told = entries.iter().filter(|entry| entry["event"] != "step.output");
+            if let Some(entry) = told.nth(moment - 1) {
+                // The step of this very entry: others may have begun meanwhile.
+                point = entry["step"].as_str().filter(|_| entry["event"] == "step.started").map(str::to_owned);
                 child.kill().unwrap();
                 child.wait().unwrap();
                 break true;
@@ -308,6 +314,9 @@ fn killed_at_any_entry_of_its_journal_a_run_goes_on_and_repeats_nothing_that_was
         let (code, _, err) = spoken(&run(&mut scene.install(&[])));
         assert_eq!(code, 0, "killed at entry {moment}: {err}");
         ended_well(&scene);
+        if let (true, Some(point)) = (killed, &point) {
+            table::saw("install", "kill -9", point, table::End::New, code, "");
+        }
         assert_eq!(processes_below(&scene), Vec::<String>::new(), "killed at entry {moment}");
         for step in ["fetch", "unpack", "install"] {
             let begun = scene.journal().iter().filter(|e| e["event"] == "step.started" && e["step"] == step).count();

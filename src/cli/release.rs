@@ -1,6 +1,7 @@
 //! `kasm-bootstrap release`: fetch, verify, unpack, digest, list.
 
 use super::{Global, answer::Answer, duration::parse_duration, teller::Teller};
+use crate::blocking;
 use crate::config::value;
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
@@ -194,7 +195,8 @@ async fn unpack(args: Unpack, teller: Teller) -> Result<Answer, Failure> {
     let sha256 = tarball.digest().to_string();
     let observer: Arc<dyn Observer> = Arc::new(teller);
     let directory = args.directory;
-    let work = blocking(move || release::unpack(&tarball, &directory, &Limits::default(), observer.as_ref())).await?;
+    let work =
+        blocking::run(move || release::unpack(&tarball, &directory, &Limits::default(), observer.as_ref())).await?;
     let json = json!({
         "path": work.root, "sha256": sha256, "files": work.files, "links": work.links, "bytes": work.bytes,
     });
@@ -206,7 +208,7 @@ async fn print_digest(global: &Global, args: DigestArgs, teller: &Teller) -> Res
     let deadline = Deadline::after(args.network.deadline);
     let place = source(&args.source);
     let (found, bytes) = match place.clone() {
-        Source::File(path) => blocking(move || release::measure_file(&path)).await?,
+        Source::File(path) => blocking::run(move || release::measure_file(&path)).await?,
         url => release::measure(&url, &client, deadline, teller).await?,
     };
     let url = match &place {
@@ -254,11 +256,12 @@ fn source(text: &str) -> Source {
 }
 
 async fn read(path: PathBuf, wanted: Option<Digest>, signer: Signer) -> Result<Verified<Tarball>, Failure> {
-    match (wanted, signer.key()?) {
-        (wanted, Some(key)) => blocking(move || Verified::read_signed(&path, &key, wanted)).await,
-        (Some(wanted), None) => blocking(move || Verified::read(&path, wanted)).await,
-        (None, None) => Err(unproved()),
-    }
+    let read = match (wanted, signer.key()?) {
+        (wanted, Some(key)) => blocking::run(move || Verified::read_signed(&path, &key, wanted)).await,
+        (Some(wanted), None) => blocking::run(move || Verified::read(&path, wanted)).await,
+        (None, None) => return Err(unproved()),
+    };
+    Ok(read?)
 }
 
 /// The flags demand one of the two; this is for the day they do not.
@@ -270,20 +273,6 @@ fn unproved() -> Failure {
 impl Signer {
     fn key(&self) -> Result<Option<Key>, release::Error> {
         self.minisign_key.as_ref().map(Key::try_from).transpose()
-    }
-}
-
-async fn blocking<T, F>(work: F) -> Result<T, Failure>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T, release::Error> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Failure::from),
-        Err(error) => {
-            let help = "report this, with the output of the same command and -v";
-            Err(Failure::new(Exit::Unexpected, "release.thread", error.to_string(), help))
-        }
     }
 }
 

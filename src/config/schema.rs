@@ -351,6 +351,7 @@ pub static SETTINGS: &[Setting] = &[
         "Accept any certificate; the release is still verified by its digest",
     )
     .flag("--insecure"),
+    setting("health.settle", Duration, "10s", "\"10s\"", "How long containers must stay up without a restart"),
     setting(
         "preflight.skip",
         Texts,

@@ -67,6 +67,7 @@ fn a_complete_configuration_becomes_an_intent_with_the_documented_defaults() {
     assert_eq!(intent.budget, documented("deadline"));
     assert_eq!(intent.apt_wait, documented("apt.wait"));
     assert_eq!(intent.manager.wait, documented("manager.wait"));
+    assert_eq!(intent.settle, documented("health.settle"));
 }
 
 #[test]

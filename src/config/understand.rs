@@ -101,6 +101,7 @@ impl<'a> Reader<'a> {
             metadata: self.metadata(),
             budget: self.budget(),
             installer: self.installer(),
+            settle: self.parsed("health.settle", value::duration).unwrap_or(Intent::SETTLE),
             skip: self.list("preflight.skip", |name| Ok(name.to_owned())),
             force: self.parsed("force", value::boolean).unwrap_or(false),
             // Last, so that what is wrong with any setting is said although one of these is missing.

@@ -42,6 +42,71 @@ pub enum Error {
         /// The first of them, for the remedy.
         first: String,
     },
+    /// Containers are up, but were started again while they were watched.
+    #[error("{}: it does not stay up", super::containers::fell(container, *times))]
+    Restarts {
+        /// The one that was started again most often.
+        container: String,
+        /// How often.
+        times: u64,
+    },
+    /// A component is another one to its manager than before.
+    #[error("the node is not who it was: {}", changed.join("; "))]
+    OtherIdentity {
+        /// `the id of guac was …, and is …`, one each.
+        changed: Vec<String>,
+    },
+    /// Components of a connection proxy have not registered.
+    #[error("{}", not_registered(components, manager, answer.as_ref(), down))]
+    NotRegistered {
+        /// `guac`, `rdp_gateway`, …
+        components: Vec<&'static str>,
+        /// The manager's address.
+        manager: String,
+        /// What the manager said last when it was asked: that it is healthy, or why not.
+        answer: Option<Result<(), String>>,
+        /// The first one's own words about it, masked.
+        #[source]
+        words: Option<Words>,
+        /// Containers that are not up, which may be the consequence.
+        down: Vec<String>,
+        /// The first one's container, for the remedy.
+        first: &'static str,
+    },
+    /// Tokens of a connection proxy are not as they must be, and its components have nothing to get others by.
+    #[error("the tokens of this connection proxy are no good: {}", troubles.join("; "))]
+    Tokens {
+        /// `api.auth_token in /opt/kasm/… expired 2 hours ago`, one each.
+        troubles: Vec<String>,
+    },
+}
+
+/// What a component wrote into its log, as a cause. Masked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("its log says: {0}")]
+pub struct Words(pub String);
+
+fn not_registered(components: &[&str], manager: &str, answer: Option<&Result<(), String>>, down: &[String]) -> String {
+    let (who, verb) = match components {
+        [one] => ((*one).to_owned(), "has"),
+        [first @ .., last] => (format!("{} and {last}", first.join(", ")), "have"),
+        [] => ("the connection proxy".to_owned(), "has"),
+    };
+    let answer = match answer {
+        None => String::new(),
+        Some(Ok(())) => ", which answers and calls itself healthy".to_owned(),
+        Some(Err(why)) => format!(", which is not reachable from here: {why}"),
+    };
+    let down = if down.is_empty() { String::new() } else { format!("; {}", down.join(", ")) };
+    format!("{who} {verb} not registered with manager {manager}{answer}{down}")
+}
+
+impl Error {
+    /// True if this says nothing against the node itself: what is missing is for the manager to give, and the
+    /// manager was not heard to be well. Nothing is undone for such an error.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Error::NotRegistered { answer, .. } if !matches!(answer, Some(Ok(()))))
+    }
 }
 
 impl Explain for Error {
@@ -54,6 +119,10 @@ impl Explain for Error {
             Error::Docker(docker::Error::Answer(_)) => "health.docker-answer",
             Error::Docker(_) => "health.docker-unreachable",
             Error::Containers { .. } => "health.containers",
+            Error::Restarts { .. } => "health.restarts",
+            Error::OtherIdentity { .. } => "health.other-identity",
+            Error::NotRegistered { .. } => "health.not-registered",
+            Error::Tokens { .. } => "health.tokens",
         }
     }
 
@@ -71,6 +140,28 @@ impl Explain for Error {
             Error::Docker(_) => "`systemctl status docker` and `journalctl -u docker` say how Docker is".into(),
             Error::Containers { first, .. } => {
                 format!("`docker logs {first}` says why; run install again once it is mended")
+            }
+            Error::Restarts { container, .. } => {
+                format!("`docker logs {container}` says why; run the same command again once it is mended")
+            }
+            Error::OtherIdentity { .. } => {
+                "the manager does not know these identifiers: put the ones from before back into the files, or remove \
+                 the old entries in the Admin UI"
+                    .into()
+            }
+            Error::NotRegistered { answer: Some(Err(_)), .. } => {
+                "see that the manager is up and can be reached from here; the components go on trying, and running the \
+                 same command again only proves the node"
+                    .into()
+            }
+            Error::NotRegistered { first, .. } => format!(
+                "`docker logs {first}` says what the manager answers; with another registration token (Admin UI: Settings, \
+                 Global, Authentication), `kasm-bootstrap token repair` lets it register again"
+            ),
+            Error::Tokens { .. } => {
+                "with a registration token (Admin UI: Settings, Global, Authentication), `kasm-bootstrap token repair` lets \
+                 the components register again"
+                    .into()
             }
         }
     }

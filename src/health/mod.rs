@@ -1,7 +1,13 @@
 //! Is the node up? Probes and the verdict.
 
+pub mod containers;
 pub mod error;
+mod evidence;
+pub mod ids;
 pub mod prove;
+pub mod tokens;
 
+pub use containers::{come_up, look};
 pub use error::Error;
-pub use prove::{Proof, come_up, is_started, look, prove};
+pub use ids::Ids;
+pub use prove::{Expectations, Proof, is_started, prove, prove_installed};

@@ -9,6 +9,7 @@ mod error;
 
 pub use error::SwapError;
 
+use crate::blocking;
 use crate::deadline::Deadline;
 use crate::durable;
 use crate::paths::{Paths, environment_for_children};
@@ -195,7 +196,7 @@ async fn reserve(path: &Path, mib: u64, size: u64, deadline: Deadline) -> Result
         return Err(SwapError::Space { path: directory.to_owned(), free: free >> 20, mib });
     }
     let target = path.to_owned();
-    let result = tokio::task::spawn_blocking(move || {
+    let filled = blocking::run(move || {
         let result = fill(&target, size, deadline);
         if result.is_err() {
             // The first error is the one to report; a file that stays is made anew by the next run.
@@ -203,7 +204,7 @@ async fn reserve(path: &Path, mib: u64, size: u64, deadline: Deadline) -> Result
         }
         result
     });
-    result.await.map_err(io::Error::other).and_then(|result| result).map_err(made)
+    filled.await.map_err(made)
 }
 
 fn fill(path: &Path, size: u64, deadline: Deadline) -> io::Result<()> {

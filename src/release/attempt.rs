@@ -5,6 +5,7 @@ use super::mirror::Fault;
 use super::spool::Spool;
 use super::verified::CHUNK;
 use super::{Digest, Error};
+use crate::blocking;
 use crate::deadline::Deadline;
 use crate::net::describe;
 use crate::net::redact;
@@ -165,7 +166,7 @@ impl Download {
             let _ = chunks.send(buffer).await;
         }
         drop(chunks);
-        let (spool, written) = writer.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let (spool, written) = blocking::join(writer).await;
         self.spool = spool;
         written?;
         asked.observer.bytes(position, total);

@@ -5,6 +5,7 @@ use super::signature::{self, Key, Seal};
 use super::spool::Spool;
 use super::verified::Proof;
 use super::{Digest, Error, Tarball, Verified};
+use crate::blocking;
 use crate::deadline::Deadline;
 use crate::durable;
 use crate::observe::{Observer, Wait};
@@ -84,11 +85,11 @@ impl Cache {
     /// name says is removed.
     pub async fn lookup(&self, digest: &Digest, observer: &dyn Observer) -> Option<Verified<Tarball>> {
         let (path, wanted) = (self.path(digest), *digest);
-        let reading = tokio::task::spawn_blocking({
+        let reading = {
             let path = path.clone();
             move || Verified::read(&path, wanted)
-        });
-        match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+        };
+        match blocking::run(reading).await {
             // It would be changed as soon as we have said that it is good.
             Ok(tarball) if self.file.is_some() && tarball.others_can_write() => {
                 observer.warn(&format!("{} is not used: other users can write to it", path.display()));
@@ -109,7 +110,7 @@ impl Cache {
     /// a digest only one that was kept with the very same seal is found.
     pub(super) async fn sealed(&self, digest: Option<Digest>, seal: &Seal) -> Option<Verified<Tarball>> {
         let (cache, seal) = (self.clone(), seal.clone());
-        let reading = tokio::task::spawn_blocking(move || {
+        blocking::run(move || {
             let paths = match (digest, &cache.file) {
                 (Some(digest), _) => vec![cache.path(&digest)],
                 (None, Some(file)) => vec![file.clone()],
@@ -120,15 +121,14 @@ impl Cache {
                 let proof = Proof::Sealed { seal: seal.clone(), digest };
                 if kept { Verified::check(&path, proof).ok() } else { None }
             })
-        });
-        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        })
+        .await
     }
 
     /// The tarball with this digest, kept with a seal of this key; in a thread of its own.
     pub async fn lookup_signed(&self, digest: &Digest, key: &Key) -> Option<Verified<Tarball>> {
         let (path, digest, key) = (self.path(digest), *digest, key.clone());
-        let reading = tokio::task::spawn_blocking(move || Verified::read_signed(&path, &key, Some(digest)).ok());
-        reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        blocking::run(move || Verified::read_signed(&path, &key, Some(digest)).ok()).await
     }
 
     /// Everything kept, oldest first. An absent cache is an empty one.
@@ -232,8 +232,7 @@ impl Partial {
     pub async fn into_spool(self) -> Result<(Spool, Option<Origin>), Error> {
         let Partial { file, path } = self;
         let origin = read_origin(&path);
-        let hashing = tokio::task::spawn_blocking(move || Spool::into_file(file, path));
-        Ok((hashing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?, origin))
+        Ok((blocking::run(move || Spool::into_file(file, path)).await?, origin))
     }
 
     /// Where it is.

@@ -9,6 +9,7 @@ use super::signature::{self, Flaw, Key, Seal};
 use super::spool::Spool;
 use super::verified::Proof;
 use super::{Digest, Error, Tarball, Verified, measure_file, sidecar};
+use crate::blocking;
 use crate::deadline::Deadline;
 use crate::intent::Source;
 use crate::net::retry::Backoff;
@@ -219,8 +220,7 @@ impl Work<'_> {
         let Some(seal) = seal.cloned() else { return Ok(true) };
         let handle = self.download.as_ref().and_then(|download| download.spool.handle());
         let Some(handle) = handle else { return Ok(false) };
-        let checking = tokio::task::spawn_blocking(move || handle.and_then(|file| seal.fits(&file)));
-        let checked = checking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let checked = blocking::run(move || handle.and_then(|file| seal.fits(&file))).await;
         let partial = || self.download.as_ref().and_then(|download| download.partial.clone()).unwrap_or_default();
         checked.map_err(|source| Error::Spool { path: partial(), source })
     }
@@ -325,8 +325,7 @@ impl Task for Work<'_> {
 
 /// A file is used where it lies.
 async fn in_place(path: PathBuf, proof: Proof, mirror: &mut Mirror) -> Result<Result<Verified<Tarball>, Fault>, Error> {
-    let reading = tokio::task::spawn_blocking(move || Verified::check(&path, proof));
-    match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+    match blocking::run(move || Verified::check(&path, proof)).await {
         Ok(tarball) => Ok(Ok(tarball)),
         Err(Error::Mismatch { found, .. }) => {
             mirror.is_wrong(found);

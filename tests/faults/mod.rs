@@ -1,6 +1,8 @@
 //! What the tests of faults share: how a scene is looked at while a run is at work, and afterwards.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod table;
+
 use crate::common::{Scene, TOKEN, holds};
 use serde_json::Value;
 use std::fs;

@@ -1,6 +1,8 @@
 //! `cargo xtask docs [DIR]`: the man pages and the shells' completions, from the command line as the binary
-//! itself has it. They are in the packages and not in the binary.
+//! itself has it. They are in the packages and not in the binary. `cargo xtask faults DIR`: the tables of
+//! `docs/faults.md`, from what the tests saw.
 
+mod faults;
 mod man;
 
 use clap_complete::Shell;
@@ -13,8 +15,11 @@ fn main() -> ExitCode {
     let directory = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["docs"] => PathBuf::from("target/docs"),
         ["docs", directory] => PathBuf::from(directory),
+        ["faults", records] => return report(faults::write(Path::new("docs/faults.md"), Path::new(records))),
         _ => {
-            eprintln!("usage: cargo xtask docs [DIR]    (target/docs where none is given)");
+            eprintln!(
+                "usage: cargo xtask docs [DIR]    (target/docs where none is given)\n       cargo xtask faults DIR"
+            );
             return ExitCode::from(2);
         }
     };
@@ -25,6 +30,19 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {} cannot be written: {error}", directory.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(written: io::Result<usize>) -> ExitCode {
+    match written {
+        Ok(count) => {
+            println!("{count} cells in docs/faults.md");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,9 @@
 //! Releases and files with images: into the cache, under the name of their digest.
 
 use super::{Bake, Baked, BakedImages, Error, left_out};
+use crate::blocking;
 use crate::durable;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::intent::Source;
 use crate::net;
 use crate::release::{self, Cache, Request, Tarball, Verified, Wanted};
@@ -124,7 +125,7 @@ async fn keep(work: &Bake, request: &Request, cx: Context<'_>) -> Result<(Verifi
     }
     work.changed.set(true);
     // A file was only verified where it lies. And an image is often taken of a disk that was not unmounted.
-    let lasting = tokio::task::spawn_blocking(move || -> Result<Verified<Tarball>, Failure> {
+    let lasting = move || -> Result<Verified<Tarball>, Failure> {
         if !here {
             tarball.copy_to(&path)?;
         }
@@ -132,10 +133,6 @@ async fn keep(work: &Bake, request: &Request, cx: Context<'_>) -> Result<(Verifi
             File::open(&path).and_then(|file| file.sync_all()).and_then(|()| durable::sync_directory(&directory));
         synced.map_err(|source| Error::File { path, source })?;
         Ok(tarball)
-    });
-    let tarball = lasting.await.map_err(|error| {
-        let help = "run it again; if it happens twice, report it with the output of `kasm-bootstrap status`";
-        Failure::new(Exit::Unexpected, "bake.keep-panic", format!("keeping it broke off: {error}"), help)
-    })??;
-    Ok((tarball, true))
+    };
+    Ok((blocking::run(lasting).await?, true))
 }

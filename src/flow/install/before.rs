@@ -6,7 +6,8 @@ use crate::apt;
 use crate::deadline::Deadline;
 use crate::durable;
 use crate::error::{Exit, Failure};
-use crate::intent::AddressChoice;
+use crate::health::{self, tokens::Tokens};
+use crate::intent::{AddressChoice, Role};
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::kasm::run;
@@ -168,6 +169,10 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     if let Some(receipt) = &receipt {
         super::installer::remove_unpacked(&work.paths, &receipt.digest, cx.observer);
     }
+    for trouble in token_troubles(work, &installed) {
+        let remedy = "`kasm-bootstrap token repair` lets its components register again";
+        cx.observer.warn(&format!("{trouble}; with a registration token, {remedy}"));
+    }
     let differences = installed.differences(&work.paths, &work.intent, address)?;
     Ok(match differences.is_empty() {
         true => Finish::Complete(format!("{name} is already installed")),
@@ -178,6 +183,17 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             Finish::Complete(format!("{name} is already installed, with other settings than were asked for"))
         }
     })
+}
+
+/// What is wrong with the tokens of a connection proxy that is here already. What cannot be read is for others
+/// to say.
+fn token_troubles(work: &Install, installed: &Installed) -> Vec<String> {
+    if work.intent.role != Role::Guac || !health::is_started(&work.intent) {
+        return Vec::new();
+    }
+    let tokens = Tokens::read(&work.paths, installed, &[], &health::tokens::context(None)).unwrap_or_default();
+    let waiting = tokens.unregistered.iter().map(|one| format!("{} has not registered", one.component));
+    waiting.chain(tokens.troubles.clone()).collect()
 }
 
 /// All questions at once.

@@ -3,7 +3,8 @@
 
 use super::{Install, systemctl};
 use crate::apt::{self, wait::Quiet};
-use crate::error::{Exit, Explain, Failure};
+use crate::blocking;
+use crate::error::{Explain, Failure};
 use crate::intent::AddressChoice;
 use crate::machine::{address, cloud, swap};
 use crate::observe::Silent;
@@ -123,12 +124,7 @@ pub async fn unpack(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> 
         None => get(work, cx).await?,
     };
     let destination = work.paths.unpacked_dir().join(tarball.digest().to_string());
-    let unpacking = tokio::task::spawn_blocking(move || {
-        release::unpack(&tarball, &destination, &release::Limits::default(), &Silent)
-    });
-    let unpacked = unpacking.await.map_err(|error| {
-        let help = "run it again; if it happens twice, report it with the output of `kasm-bootstrap status`";
-        Failure::new(Exit::Unexpected, "release.unpack-panic", format!("unpacking broke off: {error}"), help)
-    })??;
+    let unpacking = move || release::unpack(&tarball, &destination, &release::Limits::default(), &Silent);
+    let unpacked = blocking::run(unpacking).await?;
     Ok(Finish::Done(format!("{} in {} files", words::bytes(unpacked.bytes), unpacked.files)))
 }

@@ -2,6 +2,7 @@
 //! digest is looked at before.
 
 use super::Install;
+use crate::blocking;
 use crate::error::{Exit, Failure};
 use crate::release::{self, Digest, Verified};
 use crate::step::{Context, Finish};
@@ -30,8 +31,7 @@ pub async fn verify(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> 
     for (path, digest) in work.baked_images() {
         let shown = work.paths.shown(&path);
         cx.observer.note(&format!("verifying {}", shown.display()));
-        let reading = tokio::task::spawn_blocking(move || Verified::read(&path, digest));
-        match reading.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+        match blocking::run(move || Verified::read(&path, digest)).await {
             Ok(found) => bytes += found.length(),
             Err(release::Error::Mismatch { found, .. }) => {
                 return Err(Failure::new(

@@ -201,7 +201,11 @@ pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     }
     // The unpacked tree has done its work; the verified tarball stays in the cache.
     remove_unpacked(&work.paths, &work.digest(), cx.observer);
-    Ok(Finish::Done(told(&proof)))
+    let words = told(&proof);
+    Ok(match proof.warnings.is_empty() {
+        true => Finish::Done(words),
+        false => Finish::Warned(format!("{words}, but {}", proof.warnings.join("; "))),
+    })
 }
 
 fn told(proof: &Proof) -> String {
@@ -209,7 +213,10 @@ fn told(proof: &Proof) -> String {
     let containers: Vec<&str> = proof.containers.iter().map(|(name, _)| name.as_str()).collect();
     match proof.not_started {
         true => format!("Kasm {version} is configured as asked; nothing was started (--no-start)"),
-        false => format!("Kasm {version} is up and configured as asked: {} healthy", containers.join(", ")),
+        false => {
+            let registered = if proof.tokens.is_empty() { "" } else { "; registered with the manager" };
+            format!("Kasm {version} is up and configured as asked: {} healthy{registered}", containers.join(", "))
+        }
     }
 }
 

@@ -2,19 +2,22 @@
 //! manager run beside such a machine, Docker's socket in it.
 //!
 //! ```text
-//! kasm-stand-in release DIR [--version V] [--files N --bytes N]   a release that installs below /; prints its digest
+//! kasm-stand-in release DIR [--version V] [--files N --bytes N] [--tries N]
+//!                                                  a release that installs below /; prints its digest; with
+//!                                                  --tries its components register by themselves
 //! kasm-stand-in mirror ADDRESS DIR [--piece BYTES --pause MS]     serves DIR's files; one line a request
-//! kasm-stand-in manager ADDRESS NAME [--ahead SECONDS]            HTTPS; one line a request; its clock may be off
-//! kasm-stand-in docker [ROOT]                                     ROOT/run/docker.sock
+//! kasm-stand-in manager ADDRESS NAME [--ahead SECONDS] [--registration-token T] [--lifespan SECONDS]
+//!                                                  HTTPS; one line a request; its clock may be off
+//! kasm-stand-in docker [ROOT] [--unhealthy VERSION]               ROOT/run/docker.sock
 //! ```
 //!
 //! Servers end when they are killed.
 
-use kasm_stand_in::docker::Docker;
+use kasm_stand_in::docker::{Condition, Docker, Script};
 use kasm_stand_in::http::Request;
-use kasm_stand_in::manager::{Behaviour, Manager};
+use kasm_stand_in::manager::{Behaviour, Manager, Registry};
 use kasm_stand_in::mirror::{Fault, Mirror};
-use kasm_stand_in::release::{Options, Padding, Release};
+use kasm_stand_in::release::{Components, Options, Padding, Release};
 use kasm_stand_in::tls;
 use std::error::Error;
 use std::fs;
@@ -36,7 +39,8 @@ fn main() -> ExitCode {
         ["release", directory, options @ ..] => release(Path::new(directory), options),
         ["mirror", address, directory, options @ ..] => mirror(address, Path::new(directory), options),
         ["manager", address, name, options @ ..] => manager(address, name, options),
-        ["docker", root @ ..] => docker(Path::new(root.first().unwrap_or(&"/"))),
+        ["docker", root, options @ ..] if !root.starts_with('-') => docker(Path::new(root), options),
+        ["docker", options @ ..] => docker(Path::new("/"), options),
         _ => Err("usage: kasm-stand-in release DIR | mirror ADDRESS DIR | manager ADDRESS NAME | docker [ROOT]".into()),
     };
     match result {
@@ -69,6 +73,11 @@ fn release(directory: &Path, options: &[&str]) -> Fallible<()> {
     if let Some(version) = value(options, "--version")? {
         wanted.version = version;
     }
+    // As patient as a real one is at the most (docs/kasm-facts.md, 5), and as slow to begin as a container.
+    if let Some(tries) = value(options, "--tries")? {
+        let (pause, after) = (Duration::from_secs(1), Duration::from_secs(1));
+        wanted.components = Some(Components { tries, pause, after, ..Components::default() });
+    }
     let built = Release::build(&wanted);
     built.write(directory)?;
     println!("{}", built.sha256);
@@ -92,16 +101,22 @@ fn mirror(address: &str, directory: &Path, options: &[&str]) -> Fallible<()> {
 
 fn manager(address: &str, name: &str, options: &[&str]) -> Fallible<()> {
     let ahead = Duration::from_secs(value(options, "--ahead")?.unwrap_or(0));
+    let mut registry = Registry { registration_token: value(options, "--registration-token")?, ..Registry::default() };
+    if let Some(seconds) = value(options, "--lifespan")? {
+        registry.lifespan = Duration::from_secs(seconds);
+    }
     let behaviour = || {
         let date = httpdate::fmt_http_date(SystemTime::now() + ahead);
-        Behaviour { date: Some(date), ..Behaviour::default() }
+        Behaviour { date: Some(date), registry: registry.clone(), ..Behaviour::default() }
     };
     let manager = Manager::start_at(address.parse()?, Some(tls::self_signed(&[name]).config), behaviour());
     tell(|| manager.requests(), || manager.behave(behaviour()))
 }
 
-fn docker(root: &Path) -> Fallible<()> {
-    let docker = Docker::start(root);
+fn docker(root: &Path, options: &[&str]) -> Fallible<()> {
+    let sick: Option<String> = value(options, "--unhealthy")?;
+    let versions = sick.map(|version| (version, Condition::Unhealthy)).into_iter().collect();
+    let docker = Docker::scripted(root, Script { versions, ..Script::default() });
     tell(|| docker.requests(), || {})
 }
 

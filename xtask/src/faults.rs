@@ -1,0 +1,227 @@
+//! `cargo xtask faults DIR`: the tables of `docs/faults.md`, from what the tests saw (`tests/faults/table.rs`).
+//! What was not seen this time stays as it is written; a cell that nobody ever saw is an error.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// One row of a table: a fault, where it can be met, and why nowhere else.
+struct Row {
+    fault: &'static str,
+    at: &'static [&'static str],
+    elsewhere: &'static str,
+}
+
+/// The points in time of a verb: before its first change, its steps, after its end.
+struct Table {
+    verb: &'static str,
+    points: &'static [&'static str],
+    rows: &'static [Row],
+}
+
+const ANYWHERE: &str = "";
+
+const TABLES: &[Table] = &[
+    Table {
+        verb: "install",
+        points: &[
+            "recover",
+            "tokens",
+            "present",
+            "preflight",
+            "fetch",
+            "manager",
+            "packages",
+            "swap",
+            "address",
+            "unpack",
+            "install",
+            "prove",
+        ],
+        rows: &[Row {
+            fault: "kill -9",
+            at: &[
+                "recover",
+                "tokens",
+                "present",
+                "preflight",
+                "fetch",
+                "manager",
+                "packages",
+                "swap",
+                "address",
+                "unpack",
+                "install",
+                "prove",
+            ],
+            elsewhere: ANYWHERE,
+        }],
+    },
+    Table {
+        verb: "upgrade",
+        points: &[
+            "tokens",
+            "present",
+            "sessions",
+            "preflight",
+            "fetch",
+            "manager",
+            "packages",
+            "unpack",
+            "snapshot",
+            "upgrade",
+            "prove",
+            "commit",
+            "after",
+        ],
+        rows: &[],
+    },
+    Table {
+        verb: "rollback",
+        points: &["keep-logs", "stop", "restore", "start", "prove-old", "settle", "after"],
+        rows: &[],
+    },
+    Table { verb: "repair", points: &["backup", "write", "restart", "wait", "after"], rows: &[] },
+];
+
+/// What is in a cell beside its fault and point: how it ends, exit, reason, test.
+type Cells = BTreeMap<(String, String, String), [String; 4]>;
+
+/// Writes the document anew. Returns how many cells it has.
+///
+/// # Errors
+/// A file cannot be read or written, a cell belongs to no table, or a cell is missing.
+pub fn write(document: &Path, records: &Path) -> io::Result<usize> {
+    let text = fs::read_to_string(document)?;
+    let mut cells = written(&text);
+    for (key, cell) in recorded(records)? {
+        let known = TABLES.iter().any(|table| {
+            table.verb == key.0 && table.rows.iter().any(|row| row.fault == key.1 && row.at.contains(&key.2.as_str()))
+        });
+        if !known {
+            return Err(io::Error::other(format!("no table has the cell {key:?}: see xtask/src/faults.rs")));
+        }
+        cells.insert(key, cell);
+    }
+    let mut text = text;
+    let mut count = 0;
+    for table in TABLES {
+        let (begin, end) = (format!("<!-- faults: {} -->\n", table.verb), "<!-- end -->");
+        let Some((before, rest)) = text.split_once(&begin) else { continue };
+        let Some((_, after)) = rest.split_once(end) else { continue };
+        let (made, cells) = render(table, &cells)?;
+        count += cells;
+        text = format!("{before}{begin}{made}{end}{after}");
+    }
+    fs::write(document, text)?;
+    Ok(count)
+}
+
+fn recorded(directory: &Path) -> io::Result<Cells> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)?.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    let mut cells = Cells::new();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "tsv")) {
+        for line in fs::read_to_string(path)?.lines() {
+            let fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
+            if let [verb, fault, point, cell @ ..] = &fields[..]
+                && let Ok(cell) = <[String; 4]>::try_from(cell.to_vec())
+            {
+                cells.insert((verb.clone(), fault.clone(), point.clone()), cell);
+            }
+        }
+    }
+    Ok(cells)
+}
+
+/// The cells a document has already.
+fn written(text: &str) -> Cells {
+    let mut cells = Cells::new();
+    for section in text.split("<!-- faults: ").skip(1) {
+        let Some((verb, rest)) = section.split_once(" -->") else { continue };
+        for line in rest.split("<!-- end -->").next().unwrap_or_default().lines() {
+            let fields: Vec<String> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+            if let [fault, point, cell @ ..] = &fields[..]
+                && let Ok(cell) = <[String; 4]>::try_from(cell.to_vec())
+                && fault != "fault"
+                && !fault.starts_with("---")
+            {
+                cells.insert((verb.to_owned(), fault.clone(), point.clone()), cell);
+            }
+        }
+    }
+    cells
+}
+
+fn render(table: &Table, cells: &Cells) -> io::Result<(String, usize)> {
+    let get = |row: &Row, point: &str| cells.get(&(table.verb.to_owned(), row.fault.to_owned(), point.to_owned()));
+    let line = |cells: Vec<String>| cells.iter().map(|cell| format!("| {cell} ")).collect::<String>() + "|\n";
+    let rule = |columns: usize| "| --- ".repeat(columns) + "|\n";
+    let mut text = String::from("\n");
+    text += &line(std::iter::once("").chain(table.points.iter().copied()).map(str::to_owned).collect());
+    text += &rule(table.points.len() + 1);
+    let (mut notes, mut long, mut count) = (Vec::new(), String::new(), 0);
+    for row in table.rows {
+        let mut shown = vec![format!("**{}**", row.fault)];
+        for point in table.points {
+            match get(row, point) {
+                Some([end, exit, reason, test]) => {
+                    shown.push(format!("{end} ({exit})"));
+                    let all = [row.fault, point, end, exit, reason, test];
+                    long += &line(all.iter().map(|cell| (*cell).to_owned()).collect());
+                    count += 1;
+                }
+                None if row.at.contains(point) => {
+                    let why = format!("no test has ever seen {} at {} of {}", row.fault, point, table.verb);
+                    return Err(io::Error::other(why));
+                }
+                None => shown.push("–".into()),
+            }
+        }
+        if row.elsewhere != ANYWHERE {
+            notes.push(format!("- **{}**, –: {}.\n", row.fault, row.elsewhere));
+        }
+        text += &line(shown);
+    }
+    text += "\n";
+    text += &notes.concat();
+    if !notes.is_empty() {
+        text += "\n";
+    }
+    let head = ["fault", "at", "how it ends", "exit", "reason", "test"];
+    text += &line(head.iter().map(|cell| (*cell).to_owned()).collect());
+    text += &rule(head.len());
+    text += &long;
+    text += "\n";
+    Ok((text, count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md");
+
+    #[test]
+    fn the_document_has_every_cell_and_is_as_it_would_be_written() {
+        let text = fs::read_to_string(DOCUMENT).unwrap();
+        let cells = written(&text);
+        for table in TABLES.iter().filter(|table| text.contains(&format!("<!-- faults: {} -->", table.verb))) {
+            let (made, _) = render(table, &cells).unwrap();
+            assert!(text.contains(&made), "{}: run `cargo xtask faults DIR`, see tests/faults/table.rs", table.verb);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let row = Row { fault: "kill -9", at: &["fetch"], elsewhere: "why" };
+        let rows: &'static [Row] = Box::leak(Box::new([row]));
+        let table = Table { verb: "install", points: &["fetch", "prove"], rows };
+        assert!(render(&table, &Cells::new()).is_err());
+        let cell = ["new, healthy", "0", "–", "x y"].map(str::to_owned);
+        let cells = Cells::from([(("install".into(), "kill -9".into(), "fetch".into()), cell)]);
+        let (text, count) = render(&table, &cells).unwrap();
+        assert_eq!(count, 1);
+        assert_eq!(written(&format!("<!-- faults: install -->\n{text}<!-- end -->")), cells);
+    }
+}
