@@ -91,8 +91,12 @@ impl From<FormatArg> for Format {
 }
 
 /// Runs the command.
-pub async fn run(_global: &Global, args: Args) -> Result<Answer, Failure> {
-    let Command::Check(check) = args.command;
+pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
+    let check = match args.command {
+        Command::Check(check) => check,
+        Command::List(args) => return list::run(global, &args),
+        Command::Repair(args) => return repair::run(global, &args).await,
+    };
     // Standard input may be a terminal or a pipe that nobody writes to.
     tokio::task::spawn_blocking(move || run_check(&check)).await.unwrap_or_else(|error| {
         Err(Failure::new(Exit::Unexpected, "token.panic", error.to_string(), "report this as a bug"))

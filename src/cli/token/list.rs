@@ -80,7 +80,10 @@ fn no_components(paths: &Paths, installed: &Installed) -> Failure {
     Failure::new(
         Exit::Preflight,
         "token.no-components",
-        format!("the Kasm installed here is neither an agent nor a connection proxy: no configuration of one is below {}", place.display()),
+        format!(
+            "the Kasm installed here is neither an agent nor a connection proxy: no configuration of one is below {}",
+            place.display()
+        ),
         "run this on an agent or a connection proxy",
     )
 }
@@ -173,11 +176,13 @@ fn text(paths: &Paths, installed: &Installed, list: &[Held], diagnoses: &[Diagno
         (1, 0) => "its token is good".to_owned(),
         (_, 0) => format!("all {there} tokens are good"),
         (1, _) => "its token is not good".into(),
+        (count, bad) if bad == count => format!("none of {count} tokens is good"),
         (count, bad) => format!("{bad} of {count} tokens {} not good", if bad == 1 { "is" } else { "are" }),
     };
     let mut text = format!("{}: {all}\n", version.unwrap_or_else(|| "Kasm".into()));
     for one in diagnoses {
-        text += &format!("\n{}, {}\n", one.container, paths.shown(&one.config).display());
+        // On a line of its own it just fits 80 columns, the longest one, too.
+        text += &format!("\n{}\n  {}\n", one.container, paths.shown(&one.config).display());
         for held in list.iter().filter(|held| held.component == one.component) {
             text += &entry(paths, one, held, now);
         }

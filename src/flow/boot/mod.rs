@@ -14,7 +14,7 @@ mod decide;
 mod handed;
 mod watch;
 
-use super::install;
+use super::{install, repair};
 use crate::config::{self, Loaded, Ready, RunOptions};
 use crate::deadline::Deadline;
 use crate::error::Failure;
@@ -168,7 +168,7 @@ const INTERRUPTED: &str = "run.interrupted";
 async fn tidy(paths: &Paths, supervisor: &dyn Supervisor) {
     // Whoever holds the lock is at work and needs what it has changed.
     let Ok(_lock) = RunLock::take(paths, "run") else { return };
-    for warning in install::put_back(paths).await {
+    for warning in install::put_back(paths).await.into_iter().chain(repair::put_back(paths).await) {
         supervisor.warn(&warning);
     }
 }

@@ -58,6 +58,7 @@ pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             }
         }
     }
+    put_back.extend(crate::flow::repair::put_back(&work.paths).await);
     if put_back.is_empty() {
         return Ok(Finish::Skipped("nothing was left behind".into()));
     }

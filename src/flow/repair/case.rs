@@ -149,11 +149,7 @@ fn fail(path: &Path, source: io::Error) -> Error {
 }
 
 /// What is to be changed on this node for these diagnoses.
-pub(super) fn cases(
-    installed: &Installed,
-    diagnoses: &[Diagnosis],
-    intent: &RepairIntent,
-) -> Result<Vec<Case>, Error> {
+pub(super) fn cases(installed: &Installed, diagnoses: &[Diagnosis], intent: &RepairIntent) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     let (agent, proxies) = (installed.agent(), installed.proxies());
     let (agent, proxies) = (agent.map_err(Error::Configuration)?, proxies.map_err(Error::Configuration)?);

@@ -71,9 +71,8 @@ fn story(main: &Held, registration: &[&Held]) -> Option<String> {
     }
     let never = registration.iter().any(|held| placeholder(held));
     match &main.verdict {
-        Verdict::Accepted(_) | Verdict::Unverified { .. } => (!registration.is_empty()).then(|| {
-            format!("{name} is registered; what is left of its registration token is not needed any more.")
-        }),
+        Verdict::Accepted(_) | Verdict::Unverified { .. } => (!registration.is_empty())
+            .then(|| format!("{name} is registered; what is left of its registration token is not needed any more.")),
         _ if never => Some(format!(
             "A placeholder was given in place of the registration token, so {name} could not register. The manager \
              answers it with \"Not enough segments\", and no session can be opened through it."

@@ -158,7 +158,8 @@ impl Explain for Error {
             Error::File { path, .. } => format!("see `ls -ld {}`; then run it again", path.display()),
             Error::Configuration(cause) => cause.help(),
             Error::Docker { .. } => {
-                "see that Docker and Kasm's services run (`docker ps -a`, `systemctl status docker`), then run it again".into()
+                "see that Docker and Kasm's services run (`docker ps -a`, `systemctl status docker`), then run it again"
+                    .into()
             }
             Error::Refused { kind: Kind::Manager, .. } => {
                 "copy the manager token from the Admin UI again: the manager knows another one".into()

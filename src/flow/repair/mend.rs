@@ -69,7 +69,8 @@ async fn mend(work: &Repair, case: &Case, cx: step::Context<'_>) -> Result<Strin
         at: jiff::Timestamp::now().to_string(),
     };
     open::write(paths, &open)?;
-    cx.observer.note(&format!("{container}: its files are backed up in {}", paths.shown(&paths.repair_backup()).display()));
+    cx.observer
+        .note(&format!("{container}: its files are backed up in {}", paths.shown(&paths.repair_backup()).display()));
     let Some(log) = log else {
         return settle(work, cx).await;
     };
@@ -169,7 +170,11 @@ async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -
             });
         }
         if told != holder {
-            cx.observer.waiting(&Wait { what: format!("{container} to work with its token"), holder: Some(holder.clone()), deadline });
+            cx.observer.waiting(&Wait {
+                what: format!("{container} to work with its token"),
+                holder: Some(holder.clone()),
+                deadline,
+            });
             told = holder;
         }
         // Whichever comes first; a container's health changes no file.
