@@ -75,7 +75,11 @@ fn every_way_in_which_an_auth_token_can_be_wrong_has_its_own_reason() {
         node.put(&file, "auth_token", Some(&token));
         let (_, out, _) = said(&node.list(&["--json"]));
         let json: Value = serde_json::from_str(&out).unwrap();
-        assert_eq!((&json["tokens"][0]["reason"], &json["tokens"][0]["signature"]), (&reason.into(), &signature), "{out}");
+        assert_eq!(
+            (&json["tokens"][0]["reason"], &json["tokens"][0]["signature"]),
+            (&reason.into(), &signature),
+            "{out}"
+        );
         assert_eq!(json["good"], false);
     }
 }

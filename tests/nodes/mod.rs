@@ -37,7 +37,9 @@ impl Node {
     pub fn agent(version: &str) -> Node {
         let node = Node::new(version, Registry { manager_token: Some(TOKEN.into()), ..Registry::default() });
         let manager = node.scene.manager.address().to_string();
-        node.install(&["-S", "agent", "-e", "-p", "10.0.0.6", "-m", &manager, "-i", "s-7", "-r", "x", "-M", TOKEN, "-H"]);
+        node.install(&[
+            "-S", "agent", "-e", "-p", "10.0.0.6", "-m", &manager, "-i", "s-7", "-r", "x", "-M", TOKEN, "-H",
+        ]);
         node
     }
 
@@ -120,7 +122,7 @@ impl Node {
         fs::write(&path, token).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let mut command = self.scene.command();
-        command.args(["token", "repair", "--deadline", "60s", flag]).arg(path);
+        command.args(["token", "repair", flag]).arg(path);
         command
     }
 
@@ -146,7 +148,8 @@ impl Node {
         assert!(!state.join("repair.json").exists() && !state.join("repair").exists());
         for line in self.installed() {
             let path = line.split(' ').next().unwrap();
-            assert!(!path.ends_with("registration_token.txt") && !path.contains("/."), "{path}");
+            let name = path.rsplit('/').next().unwrap();
+            assert!(name != "registration_token.txt" && !name.starts_with('.'), "{path}");
         }
     }
 

@@ -7,7 +7,6 @@ use super::error::{Error, Said};
 use super::evidence::Log;
 use super::open::{self, GRACE, Open, Phase, Settled};
 use super::{Repair, context};
-use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
 use crate::kasm::docker;
 use crate::kasm::held::{self, Verdict};
@@ -30,6 +29,9 @@ const LAST_WORD: Duration = Duration::from_secs(3);
 const LISTEN: Duration = Duration::from_secs(3);
 /// How often a component is looked at, when nothing tells that it has changed.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// An engine that is up answers sooner.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Mends every case, in their order. The first that cannot be mended ends it.
 pub(super) async fn repair(work: &Repair, cx: step::Context<'_>) -> Result<Finish, Failure> {
@@ -136,7 +138,7 @@ async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -
     let mut told = String::new();
     loop {
         let changes = Changes::of(&[case.config.parent().unwrap_or(&case.config).to_owned()]);
-        let trouble = trouble(work, container, deadline).await;
+        let trouble = trouble(work, container).await;
         let token = token(work, case);
         up_since = trouble.is_none().then(|| up_since.unwrap_or_else(Instant::now));
         let listened = up_since.is_some_and(|since| case.cure != Cure::ManagerToken || since.elapsed() >= LISTEN);
@@ -183,9 +185,9 @@ async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -
 }
 
 /// What is wrong with the container, if anything is: the end of a sentence beginning with its name.
-async fn trouble(work: &Repair, container: &str, deadline: Deadline) -> Option<String> {
+async fn trouble(work: &Repair, container: &str) -> Option<String> {
     let socket = work.paths.docker_socket();
-    let list = match tokio::time::timeout_at(deadline.instant().into(), docker::containers(&socket)).await {
+    let list = match tokio::time::timeout(ANSWER, docker::containers(&socket)).await {
         Ok(Ok(list)) => list,
         Ok(Err(error)) => return Some(format!("cannot be looked at: {error}")),
         Err(_) => return Some("cannot be looked at: Docker does not answer".into()),

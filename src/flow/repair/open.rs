@@ -95,6 +95,7 @@ pub(super) async fn settle(paths: &Paths, observer: &dyn Observer) -> Result<Opt
         }
         return Ok(None);
     };
+    sweep(&paths.at(&open.config));
     let settled = match is_good(paths, &open) {
         true => finish(paths, &open),
         false => put_back(paths, &open, observer).await,
@@ -102,6 +103,16 @@ pub(super) async fn settle(paths: &Paths, observer: &dyn Observer) -> Result<Opt
     let settled = settled.map_err(|cause| failed(&open, cause))?;
     close(paths).map_err(|cause| failed(&open, cause.into()))?;
     Ok(Some(settled))
+}
+
+/// Removes files that a killed run was about to rename to their places: they hold tokens.
+fn sweep(config: &std::path::Path) {
+    let (Some(directory), Some(name)) = (config.parent(), config.file_name()) else { return };
+    for name in [&name.to_string_lossy(), held::REGISTRATION_FILE] {
+        crate::durable::sweep(directory, Some(name));
+        // What putting back writes.
+        crate::durable::sweep(directory, Some(&format!(".{name}.kasm-bootstrap")));
+    }
 }
 
 fn is_good(paths: &Paths, open: &Open) -> bool {
