@@ -81,9 +81,9 @@ impl Error {
                 (format!("container {first}"), words.unwrap_or_default().trim_start().to_owned())
             }
             Error::Docker(error) => ("Docker".to_owned(), error.to_string()),
-            Error::NotRegistered { components, manager, answer, down, .. } => {
-                let what = format!("the registration of {} with manager {manager}", components.join(", "));
-                let holder = match (answer, down.first()) {
+            Error::NotRegistered(who) => {
+                let what = format!("the registration of {} with manager {}", who.components.join(", "), who.manager);
+                let holder = match (&who.answer, who.down.first()) {
                     (Some(Err(why)), _) => why.clone(),
                     (_, Some(down)) => down.clone(),
                     (Some(Ok(())), None) => "the manager is healthy".to_owned(),
@@ -116,10 +116,16 @@ fn up(expected: &[&str], list: &[Container]) -> Up {
     expected.iter().map(|name| ((*name).to_owned(), words(name))).collect()
 }
 
+/// Containers by name, each looked at closely as far as Docker does that.
+type Looks = Vec<(String, Option<Details>)>;
+
 /// Watches containers that are up for a while: nothing of them may be started again in that time.
+///
+/// Whether they are up is for the list to say. What only a close look tells, how often each was started again, counts
+/// where Docker tells it: a Docker that answers less than it should is no reason to call a node broken.
 pub(super) struct Settling {
     span: Duration,
-    since: Option<(Instant, Vec<(String, Details)>)>,
+    since: Option<(Instant, Looks)>,
     /// What was started again while it was watched, and how often.
     fell: Vec<(String, u64)>,
 }
@@ -154,13 +160,7 @@ impl Settling {
             let asked = tokio::time::timeout_at(deadline.instant().into(), docker::details(socket, name)).await;
             match asked {
                 Err(_) => return Err(late(socket)),
-                Ok(Ok(details)) => now.push((name.clone(), details)),
-                Ok(Err(docker::Error::Unknown(_))) => {
-                    self.interrupt();
-                    let troubles = vec![format!("{name} is not there")];
-                    return Err(Error::Containers { troubles, first: name.clone() });
-                }
-                Ok(Err(error)) => return Err(Error::Docker(error)),
+                Ok(details) => now.push((name.clone(), details.ok())),
             }
         }
         let Some((since, before)) = &self.since else {
@@ -169,6 +169,7 @@ impl Settling {
         };
         let mut fallen = Vec::new();
         for ((name, was), (_, is)) in before.iter().zip(&now) {
+            let (Some(was), Some(is)) = (was, is) else { continue };
             if was.id != is.id || was.restarts != is.restarts || was.started != is.started {
                 fallen.push((name.clone(), is.restarts.saturating_sub(was.restarts).max(1)));
             }
