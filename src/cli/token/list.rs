@@ -2,8 +2,8 @@
 
 use crate::cli::{Global, answer::Answer};
 use crate::error::{Exit, Failure};
-use crate::flow::repair::{Cure, Diagnosis, diagnose, purpose};
-use crate::kasm::held::{self, Held, Verdict};
+use crate::flow::repair::{self, Cure, Diagnosis, diagnose, purpose};
+use crate::kasm::held::{Held, Verdict};
 use crate::kasm::layout::Installed;
 use crate::paths::Paths;
 use crate::token::{self, Context, Error, Form, Kind, Refusal, Signature};
@@ -40,13 +40,13 @@ Examples:
 /// Runs the command.
 pub fn run(global: &Global, args: &Args) -> Result<Answer, Failure> {
     let paths = global.paths();
-    let installed = Installed::read(&paths).ok_or_else(not_installed)?;
+    let installed = Installed::read(&paths).ok_or(repair::Error::NotInstalled)?;
     let now = args.at.unwrap_or_else(Timestamp::now);
     // Nothing lies ahead of these tokens but their work: no need of some minutes more makes one of them worse.
     let context = Context { is_assumed: args.at.is_some(), needed: std::time::Duration::ZERO, ..Context::at(now) };
-    let list = held::read(&installed, None, &context)?;
+    let list = repair::here(&paths, &installed, &context)?;
     if list.is_empty() {
-        return Err(no_components(&paths, &installed));
+        return Err(repair::Error::NoComponents.into());
     }
     let diagnoses = diagnose(&list);
     let bad = list.iter().filter(|held| !held.verdict.is_good()).count();
@@ -63,29 +63,6 @@ pub fn run(global: &Global, args: &Args) -> Result<Answer, Failure> {
         answer.exit = Exit::Token;
     }
     Ok(answer)
-}
-
-/// There is nothing to look at.
-pub fn not_installed() -> Failure {
-    Failure::new(
-        Exit::Preflight,
-        "token.not-installed",
-        "no Kasm is installed here: there is no /opt/kasm/current",
-        "run this on an agent or a connection proxy; `kasm-bootstrap install` makes this machine one",
-    )
-}
-
-fn no_components(paths: &Paths, installed: &Installed) -> Failure {
-    let place = paths.shown(&installed.dir).join("conf/app");
-    Failure::new(
-        Exit::Preflight,
-        "token.no-components",
-        format!(
-            "the Kasm installed here is neither an agent nor a connection proxy: no configuration of one is below {}",
-            place.display()
-        ),
-        "run this on an agent or a connection proxy",
-    )
 }
 
 fn as_json(held: &Held, paths: &Paths) -> Value {

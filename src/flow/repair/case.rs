@@ -43,6 +43,8 @@ pub(super) struct Case {
     pub(super) token_file: Option<Secret>,
     /// The manager that has to answer for it.
     pub(super) manager: Option<HostPort>,
+    /// The one it had before.
+    pub(super) old_manager: Option<HostPort>,
 }
 
 impl Case {
@@ -161,6 +163,10 @@ pub(super) fn cases(installed: &Installed, diagnoses: &[Diagnosis], intent: &Rep
             cure,
             edits,
             token_file,
+            old_manager: match &agent {
+                Some(config) => address(&config.manager_hostnames, config.manager_port),
+                None => None,
+            },
             manager,
         };
         if let Some(config) = agent.as_ref().filter(|config| config.path == one.config) {

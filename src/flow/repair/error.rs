@@ -141,7 +141,9 @@ impl Explain for Error {
 
     fn help(&self) -> String {
         match self {
-            Error::NotInstalled | Error::NoComponents => "run this on an agent or a connection proxy".into(),
+            Error::NotInstalled | Error::NoComponents => {
+                "run this on an agent or a connection proxy; `kasm-bootstrap install` makes a machine one".into()
+            }
             Error::NoToken { kind, .. } => {
                 let flag = match kind {
                     Kind::Manager => "--manager-token-file",

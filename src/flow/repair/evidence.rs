@@ -19,7 +19,7 @@ const REFUSALS: [&[&str]; 8] = [
     &["token", "signature"],
     &["decoding token"],
     &["jwt", "expired"],
-    &["unauthorized"],
+    &["token", "unauthorized"],
     &["registration", "denied"],
 ];
 

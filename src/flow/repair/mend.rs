@@ -6,10 +6,10 @@ use super::diagnose::Cure;
 use super::error::{Error, Said};
 use super::evidence::Log;
 use super::open::{self, GRACE, Open, Phase, Settled};
-use super::{Repair, context};
+use super::{Repair, context, here};
 use crate::error::{Exit, Failure};
 use crate::kasm::docker;
-use crate::kasm::held::{self, Verdict};
+use crate::kasm::held::Verdict;
 use crate::kasm::layout::Installed;
 use crate::kasm::snapshot::Snapshot;
 use crate::machine::changes::Changes;
@@ -23,10 +23,11 @@ use std::time::{Duration, Instant};
 /// How long a component may take to register: a proxy asks ten times (docs/kasm-facts.md, 5), and is started
 /// again by Docker after that.
 const REGISTERS: Duration = Duration::from_secs(3 * 60);
-/// A refusal in the log that no token has followed after so long is the manager's last word.
-const LAST_WORD: Duration = Duration::from_secs(3);
-/// So long an agent is listened to after it has come up: its first report goes out at once.
-const LISTEN: Duration = Duration::from_secs(3);
+/// A refusal in the log that no token has followed after so long is the manager's last word. Before it registers
+/// anew, a component may have shown the manager its old token.
+const LAST_WORD: Duration = Duration::from_secs(30);
+/// So long an agent is listened to after it has come up: its first report goes out soon.
+const LISTEN: Duration = Duration::from_secs(10);
 /// How often a component is looked at, when nothing tells that it has changed.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -132,7 +133,10 @@ fn section(work: &Repair, case: &Case) -> Result<Option<String>, Error> {
 async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -> Result<(), Error> {
     let begun = Instant::now();
     let container = case.container;
-    let deadline = cx.deadline.within(REGISTERS);
+    // What is left must suffice to put everything back.
+    let left = cx.deadline.remaining().mul_f32(0.75);
+    let deadline = cx.deadline.within(REGISTERS.min(left));
+    let (last_word, listen) = (LAST_WORD.min(left / 4), LISTEN.min(left / 8));
     let mut refused: Option<(Instant, Said)> = None;
     let mut up_since: Option<Instant> = None;
     let mut told = String::new();
@@ -141,7 +145,7 @@ async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -
         let trouble = trouble(work, container).await;
         let token = token(work, case);
         up_since = trouble.is_none().then(|| up_since.unwrap_or_else(Instant::now));
-        let listened = up_since.is_some_and(|since| case.cure != Cure::ManagerToken || since.elapsed() >= LISTEN);
+        let listened = up_since.is_some_and(|since| case.cure != Cure::ManagerToken || since.elapsed() >= listen);
         if token.is_none()
             && let Some(said) = log.refusal(&work.paths, &work.masker).await.filter(|_| case.cure == Cure::ManagerToken)
         {
@@ -157,7 +161,7 @@ async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -
             refused = log.refusal(&work.paths, &work.masker).await.map(|said| (Instant::now(), said));
         }
         if let (Some(_), Some((since, _))) = (&token, &refused)
-            && since.elapsed() >= LAST_WORD
+            && since.elapsed() >= last_word
             && let Some((_, said)) = refused.take()
         {
             return Err(Error::Refused { container, kind: case.kind(), said });
@@ -205,7 +209,7 @@ fn token(work: &Repair, case: &Case) -> Option<String> {
     if case.cure == Cure::ManagerToken {
         return None;
     }
-    let read = Installed::read(&work.paths).map(|installed| held::read(&installed, None, &context(work)));
+    let read = Installed::read(&work.paths).map(|installed| here(&work.paths, &installed, &context(work)));
     // It may be about to be written.
     let Some(Ok(list)) = read else { return Some("its configuration cannot be read".into()) };
     match list.iter().find(|one| one.file == case.config && one.kind == Kind::Auth) {

@@ -23,6 +23,7 @@ pub use error::Error;
 pub use preview::{Change, Preview, preview};
 
 use super::run::{Ready, Report};
+use crate::config;
 use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::intent::{HostPort, RepairIntent};
@@ -140,7 +141,7 @@ async fn tokens(work: &Repair, cx: step::Context<'_>) -> Result<Finish, Failure>
     }
     let installed = Installed::read(&work.paths).ok_or(Error::NotInstalled)?;
     let mut context = context(work);
-    let mut list = held::read(&installed, None, &context).map_err(Error::Configuration)?;
+    let mut list = here(&work.paths, &installed, &context)?;
     if list.is_empty() {
         return Err(Error::NoComponents.into());
     }
@@ -148,7 +149,13 @@ async fn tokens(work: &Repair, cx: step::Context<'_>) -> Result<Finish, Failure>
         // Is it the token or this machine's clock? The manager's clock tells.
         ask_the_time(work, &installed, cx.observer).await;
         context = self::context(work);
-        list = held::read(&installed, None, &context).map_err(Error::Configuration)?;
+        list = here(&work.paths, &installed, &context)?;
+    }
+    if !list.iter().any(|one| one.kind == Kind::Manager) {
+        let asked = work.intent.manager.as_ref().is_some_and(|offered| offered.asked);
+        if asked || work.intent.manager_token.as_ref().is_some_and(|offered| offered.asked) {
+            cx.observer.warn("a connection proxy has no manager token, and its manager's address is left as it is");
+        }
     }
     let diagnoses = diagnose(&list);
     let cases = case::cases(&installed, &diagnoses, &work.intent)?;
@@ -166,6 +173,20 @@ async fn tokens(work: &Repair, cx: step::Context<'_>) -> Result<Finish, Failure>
     let words = format!("{} to repair: {}", names.len(), names.join(", "));
     *work.cases.borrow_mut() = cases;
     Ok(Finish::Done(words))
+}
+
+/// The tokens of the components that this node runs: a release may bring the files of others, too.
+///
+/// # Errors
+/// [`Error::Configuration`].
+pub fn here(paths: &Paths, installed: &Installed, context: &Context<'_>) -> Result<Vec<Held>, Error> {
+    let role = config::installed::role(paths, installed);
+    let mut list = held::read(installed, role, context).map_err(Error::Configuration)?;
+    if let Some(role) = role {
+        let expected = installed.containers(role);
+        list.retain(|one| expected.contains(&one.container));
+    }
+    Ok(list)
 }
 
 /// Now, by the manager's clock where that was asked for.
@@ -247,8 +268,16 @@ async fn check(work: &Repair, installed: &Installed, cases: &[Case], observer: &
 async fn manager(work: &Repair, cx: step::Context<'_>) -> Result<Finish, Failure> {
     let mut asked: Vec<HostPort> = Vec::new();
     let mut words = Vec::new();
-    for case in work.cases.borrow().iter().filter(|case| case.cure != Cure::Clean) {
+    let cases = work.cases.borrow().clone();
+    for case in cases.iter().filter(|case| case.cure != Cure::Clean) {
         let Some(address) = case.manager.clone().filter(|address| !asked.contains(address)) else { continue };
+        if let Some(old) = case.old_manager.as_ref().filter(|old| **old != address && case.kind() == Kind::Manager) {
+            let old = Manager::new(&work.paths, old, &work.intent.network);
+            match old.healthcheck(cx.deadline.within(ASK)).await {
+                Ok(_) => cx.observer.warn(&format!("{}, which the agent has now, is healthy, too", old.name())),
+                Err(error) => cx.observer.note(&format!("the agent has {}: {error}", old.name())),
+            }
+        }
         let manager = Manager::new(&work.paths, &address, &work.intent.network);
         let health = manager.wait(cx.deadline, cx.observer).await?;
         health.warning().iter().for_each(|warning| cx.observer.warn(warning));

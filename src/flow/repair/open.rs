@@ -123,7 +123,7 @@ fn is_good(paths: &Paths, open: &Open) -> bool {
     let (Some(_), Some(installed)) = (&open.section, Installed::read(paths)) else { return false };
     let context = Context { needed: Duration::ZERO, ..Context::at(jiff::Timestamp::now()) };
     let config = paths.at(&open.config);
-    held::read(&installed, None, &context).is_ok_and(|list| {
+    super::here(paths, &installed, &context).is_ok_and(|list| {
         let mine = |one: &&held::Held| one.file == config && one.kind == Kind::Auth;
         list.iter().find(mine).is_some_and(|one| matches!(one.verdict, Verdict::Accepted(_)))
     })

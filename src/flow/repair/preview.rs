@@ -3,10 +3,9 @@
 
 use super::diagnose::Cure;
 use super::error::Error;
-use super::{Repair, context, diagnose};
+use super::{Repair, context, diagnose, here};
 use crate::error::Failure;
 use crate::intent::RepairIntent;
-use crate::kasm::held;
 use crate::kasm::layout::Installed;
 use crate::kasm::yaml_edit;
 use crate::observe::Silent;
@@ -42,7 +41,7 @@ pub struct Preview {
 pub async fn preview(paths: &Paths, intent: RepairIntent) -> Result<Preview, Failure> {
     let work = Repair::new(paths, intent);
     let installed = Installed::read(paths).ok_or(Error::NotInstalled)?;
-    let list = held::read(&installed, None, &context(&work)).map_err(Error::Configuration)?;
+    let list = here(paths, &installed, &context(&work))?;
     if list.is_empty() {
         return Err(Error::NoComponents.into());
     }
