@@ -159,6 +159,8 @@ paths! {
     proc_dir = "/proc";
     /// What the firmware says of the machine (SMBIOS).
     dmi_dir = "/sys/class/dmi/id";
+    /// The kernel's consoles, by name.
+    consoles = "/sys/class/tty/console/active";
     /// Xen's identifier of the machine.
     xen_uuid = "/sys/hypervisor/uuid";
     /// Disks by the label of their file system.

@@ -59,6 +59,12 @@ fn lived_in(root: &Path) {
         "var/lib/systemd/random-seed",
         "var/lib/apt/lists/deb.example_dists_stable_InRelease",
         "var/cache/apt/archives/slow_1_all.deb",
+        "var/log/journal/0123456789abcdef0123456789abcdef/system.journal",
+        "var/log/auth.log",
+        "var/log/auth.log.1",
+        "var/log/messages-20260102",
+        "var/log/wtmp",
+        "var/log/apt/history.log",
     ] {
         write(root, path, "# a machine's own\n");
     }
@@ -179,9 +185,14 @@ fn what_belongs_to_one_machine_is_gone_and_the_rest_is_not() {
     /var/lib/dpkg/lock-frontend
     /var/lib/kasm-bootstrap/baked.json
     /var/lib/kasm-bootstrap/lock
+    /var/log/apt/history.log
+    /var/log/auth.log
+    /var/log/wtmp
     "#);
-    assert_eq!(fs::read(scene.root.join("etc/machine-id")).unwrap(), b"");
-    insta::assert_snapshot!(report["baked"]["cleaned"].to_string(), @r#"["our own state","cloud-init's state","ssh host keys","the machine id","D-Bus's copy of it","systemd's random seed and credential key","apt's lists and downloads"]"#);
+    for emptied in ["etc/machine-id", "var/log/auth.log", "var/log/wtmp"] {
+        assert_eq!(fs::read(scene.root.join(emptied)).unwrap(), b"", "{emptied}");
+    }
+    insta::assert_snapshot!(report["baked"]["cleaned"].to_string(), @r#"["our own state","cloud-init's state","ssh host keys","the machine id","D-Bus's copy of it","systemd's random seed and credential key","logs","apt's lists and downloads"]"#);
     let config = fs::read_to_string(scene.root.join("etc/kasm-bootstrap/config.d/10-baked.toml")).unwrap();
     let config = config.replace(&scene.release.sha256, "[digest]").replace(&scene.mirror.url(""), "http://[mirror]");
     insta::assert_snapshot!(config, @r#"
@@ -249,7 +260,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
       4. images        left out (--skip) (after releases)
       5. rclone        make the directories that Docker's rclone plugin needs (after check)
       6. configuration write /etc/kasm-bootstrap/config.d/10-baked.toml (after images)
-      7. clean         remove what belongs to one machine alone: our own state, cloud-init's, ssh host keys, the machine id, apt's lists (after packages, rclone, configuration)
+      7. clean         remove what belongs to one machine alone: our own state, cloud-init's, ssh host keys, the machine id, its logs, apt's lists (after packages, rclone, configuration)
       8. record        write /var/lib/kasm-bootstrap/baked.json (after clean)
     "#);
     assert_eq!(picture(&scene.root), before);

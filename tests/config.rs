@@ -177,12 +177,14 @@ fn show_says_where_each_value_came_from() {
     apt.wait                        1m        environment KASM_BOOTSTRAP_APT_WAIT
     run.ready                       healthy   default
     run.wait                        10m       default
+    run.console                     true      default
     run.watch                       30s       default
     run.user_data                   auto      default
     metadata.endpoint               -         not set
     network.ca_certs                -         not set
     network.tls_pin                 -         not set
     network.insecure                false     default
+    health.settle                   10s       default
     preflight.skip                  -         not set
     installer.args                  -         not set
     installer.offline_service       -         not set

@@ -109,6 +109,7 @@ fn a_machine_in_order_and_a_self_signed_manager_pass_with_one_warning() {
     skip  sidecar          Docker is not installed: install.sh installs it
     skip  rclone           not needed below --root
     ok    leftovers        nothing is left of an earlier installation
+    skip  auth-tokens      no connection proxy is installed here
     ok    manager-name     127.0.0.1 is an address already
     ok    manager-tcp      127.0.0.1:[PORT] answers in [MS] ms
     warn  manager-tls      the manager's certificate is self-signed or its issuer is unknown
@@ -118,7 +119,7 @@ fn a_machine_in_order_and_a_self_signed_manager_pass_with_one_warning() {
     skip  proxy            no proxy is on the way to the manager
     skip  clock            there is nobody to compare it with
     skip  release-mirror   no release is given
-    14 checks: 13 ok, 1 warned, 16 skipped
+    14 checks: 13 ok, 1 warned, 17 skipped
     ");
     // Four checks ask about the manager, but it is asked only once.
     assert_eq!(manager.requests().len(), 1);
@@ -161,6 +162,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     skip  sidecar          Docker is not installed: install.sh installs it
     skip  rclone           not needed below --root
     ok    leftovers        nothing is left of an earlier installation
+    skip  auth-tokens      no connection proxy is installed here
     ok    manager-name     127.0.0.1 is an address already
     FAIL  manager-tcp      manager 127.0.0.1:1 refuses the connection
                            help: nothing listens at 127.0.0.1:1: check the address and port given with -m, and that Kasm's web server runs on the manager
@@ -171,7 +173,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     skip  proxy            no proxy is on the way to the manager
     skip  clock            there is nobody to compare it with
     skip  release-mirror   no release is given
-    11 checks: 7 ok, 1 warned, 3 failed, 19 skipped
+    11 checks: 7 ok, 1 warned, 3 failed, 20 skipped
     ");
     let failure = report.failure().unwrap();
     assert_eq!((failure.exit(), failure.reason.as_str()), (Exit::Preflight, "preflight.failed"));

@@ -601,6 +601,7 @@ fn the_command_tells_a_machine_that_is_mean_as_text_and_as_json() {
                            help: mkdir -p /var/lib/docker-plugins/rclone/config /var/lib/docker-plugins/rclone/cache
     warn  leftovers        /opt/kasm/1.16.1 is there, but /opt/kasm/current does not lead to a version; /opt/kasm/1.16.1 has no docker/docker-compose.yaml
                            help: an installation did not come to its end: installing the same version wipes its directory; remove what else of it is not needed
+    skip  auth-tokens      no connection proxy is installed here
     skip  manager-name     no manager is given
     skip  manager-tcp      no manager is given
     skip  manager-tls      no manager is given
@@ -609,7 +610,8 @@ fn the_command_tells_a_machine_that_is_mean_as_text_and_as_json() {
     skip  proxy            no manager is given
     skip  clock            there is nobody to compare it with
     skip  release-mirror   no release is given
-    8 checks: 2 ok, 3 warned, 3 failed, 22 skipped
+    `kasm-bootstrap preflight --fix` mends: rclone
+    8 checks: 2 ok, 3 warned, 3 failed, 23 skipped
     ");
     let (code, json) = command(&scratch, &[args.as_slice(), &["--json"]].concat());
     assert_eq!(code, 12);

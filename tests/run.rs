@@ -643,3 +643,25 @@ fn the_unit_tries_again_exactly_what_may_pass() {
     wanted.sort_unstable();
     assert_eq!(found, wanted);
 }
+
+/// A failing boot is told on the serial console, the last thing anybody sees of a machine that is destroyed.
+#[test]
+fn a_boot_that_fails_leaves_its_reason_on_the_serial_console() {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let scene = ready(&plain());
+    let (device, active) = (scene.root.join("dev/ttyS0"), scene.root.join("sys/class/tty/console/active"));
+    fs::create_dir_all(device.parent().unwrap()).unwrap();
+    fs::create_dir_all(active.parent().unwrap()).unwrap();
+    fs::write(&active, "tty0 ttyS0\n").unwrap();
+    nix::unistd::mkfifo(&device, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&device);
+    scene.mirror.always(kasm_stand_in::mirror::Fault::WrongBytes);
+    let mut service = Service::start(&scene);
+    assert_eq!(service.end().0, i32::from(Exit::Digest.code()));
+    let mut console = String::new();
+    reader.unwrap().read_to_string(&mut console).unwrap();
+    assert!(console.contains("tokens: the manager token is well-formed"), "{console}");
+    assert!(console.contains("kasm-bootstrap: FAILED: ") && console.contains("kasm-bootstrap:   help: "), "{console}");
+    assert!(!holds(console.as_bytes(), TOKEN.as_bytes()));
+}

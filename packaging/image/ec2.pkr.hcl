@@ -76,8 +76,10 @@ source "amazon-ebs" "agent" {
   instance_type = var.instance_type
   subnet_id     = var.subnet_id
   ssh_username  = var.ssh_username
-  imds_support  = "v2.0"
-  ena_support   = true
+  # The key that Packer made for itself is nobody's on the machines made from the image.
+  ssh_clear_authorized_keys = true
+  imds_support              = "v2.0"
+  ena_support               = true
 
   # The build machine too answers only to those who ask for a token first.
   metadata_options {

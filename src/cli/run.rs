@@ -6,6 +6,7 @@ use crate::config::{self, Layer, Sources};
 use crate::error::Failure;
 use crate::flow::boot::{self, Boot};
 use crate::observe::{Observer, Supervisor, Wait};
+use crate::report::console::Console as Serial;
 use crate::report::systemd::Systemd;
 use serde_json::json;
 
@@ -31,21 +32,32 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let paths = global.paths();
     let systemd = Systemd::from_environment();
     let console = Console { systemd: systemd.clone(), teller: Teller::new(global) };
-    let views = || {
-        let mut views = views::views(global);
-        views.push(Box::new(systemd.clone()));
-        views
-    };
     let file = global.config.as_deref();
     let load = || {
         let environment = std::env::vars_os().collect();
         config::load(&Sources { paths: &paths, file, environment, flags: Layer::default() })
+    };
+    // As far as it is configured at that moment.
+    let serial = || {
+        let options = load().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
+        options.console.then(|| Serial::of(&paths)).flatten()
+    };
+    let views = || {
+        let mut views = views::views(global);
+        views.push(Box::new(systemd.clone()));
+        if let Some(console) = serial() {
+            views.push(Box::new(console));
+        }
+        views
     };
     let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views: &views };
     let life = async {
         let result = boot::run(boot).await;
         if let Err(failure) = &result {
             systemd.status(&format!("failed: {} [{}]", failure.message, failure.reason));
+            if let Some(console) = serial() {
+                console.failure(failure);
+            }
         }
         result
     };

@@ -310,6 +310,7 @@ pub static SETTINGS: &[Setting] = &[
         "How long `run` waits for a configuration that is not complete yet",
     )
     .also(&["config_wait"]),
+    setting("run.console", Boolean, "true", "true", "Whether `run` tells its steps on the machine's serial console, too"),
     setting("run.watch", Duration, "30s", "\"30s\"", "How often `run` looks at the containers of a node that is up")
         .also(&["interval"]),
     setting(

@@ -81,9 +81,9 @@ impl Error {
                 (format!("container {first}"), words.unwrap_or_default().trim_start().to_owned())
             }
             Error::Docker(error) => ("Docker".to_owned(), error.to_string()),
-            Error::NotRegistered { components, manager, answer, down, .. } => {
-                let what = format!("the registration of {} with manager {manager}", components.join(", "));
-                let holder = match (answer, down.first()) {
+            Error::NotRegistered(who) => {
+                let what = format!("the registration of {} with manager {}", who.components.join(", "), who.manager);
+                let holder = match (&who.answer, who.down.first()) {
                     (Some(Err(why)), _) => why.clone(),
                     (_, Some(down)) => down.clone(),
                     (Some(Ok(())), None) => "the manager is healthy".to_owned(),

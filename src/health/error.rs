@@ -57,22 +57,8 @@ pub enum Error {
         changed: Vec<String>,
     },
     /// Components of a connection proxy have not registered.
-    #[error("{}", not_registered(components, manager, answer.as_ref(), down))]
-    NotRegistered {
-        /// `guac`, `rdp_gateway`, …
-        components: Vec<&'static str>,
-        /// The manager's address.
-        manager: String,
-        /// What the manager said last when it was asked: that it is healthy, or why not.
-        answer: Option<Result<(), String>>,
-        /// The first one's own words about it, masked.
-        #[source]
-        words: Option<Words>,
-        /// Containers that are not up, which may be the consequence.
-        down: Vec<String>,
-        /// The first one's container, for the remedy.
-        first: &'static str,
-    },
+    #[error(transparent)]
+    NotRegistered(Box<NotRegistered>),
     /// Tokens of a connection proxy are not as they must be, and its components have nothing to get others by.
     #[error("the tokens of this connection proxy are no good: {}", troubles.join("; "))]
     Tokens {
@@ -81,9 +67,28 @@ pub enum Error {
     },
 }
 
+/// Who has not registered, with whom, and what is known of the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", not_registered(components, manager, answer.as_ref(), down))]
+pub struct NotRegistered {
+    /// `guac`, `rdp_gateway`, …
+    pub components: Vec<&'static str>,
+    /// The manager's address.
+    pub manager: String,
+    /// What the manager said last when it was asked: that it is healthy, or why not.
+    pub answer: Option<Result<(), String>>,
+    /// The first one's own words about it, masked.
+    #[source]
+    pub words: Option<Words>,
+    /// Containers that are not up, which may be the consequence.
+    pub down: Vec<String>,
+    /// The first one's container, for the remedy.
+    pub first: &'static str,
+}
+
 /// What a component wrote into its log, as a cause. Masked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("its log says: {0}")]
+#[error("its log says \"{0}\"")]
 pub struct Words(pub String);
 
 fn not_registered(components: &[&str], manager: &str, answer: Option<&Result<(), String>>, down: &[String]) -> String {
@@ -105,7 +110,7 @@ impl Error {
     /// True if this says nothing against the node itself: what is missing is for the manager to give, and the
     /// manager was not heard to be well. Nothing is undone for such an error.
     pub fn is_remote(&self) -> bool {
-        matches!(self, Error::NotRegistered { answer, .. } if !matches!(answer, Some(Ok(()))))
+        matches!(self, Error::NotRegistered(who) if !matches!(who.answer, Some(Ok(()))))
     }
 }
 
@@ -121,7 +126,7 @@ impl Explain for Error {
             Error::Containers { .. } => "health.containers",
             Error::Restarts { .. } => "health.restarts",
             Error::OtherIdentity { .. } => "health.other-identity",
-            Error::NotRegistered { .. } => "health.not-registered",
+            Error::NotRegistered(_) => "health.not-registered",
             Error::Tokens { .. } => "health.tokens",
         }
     }
@@ -149,14 +154,15 @@ impl Explain for Error {
                  the old entries in the Admin UI"
                     .into()
             }
-            Error::NotRegistered { answer: Some(Err(_)), .. } => {
+            Error::NotRegistered(who) if matches!(who.answer, Some(Err(_))) => {
                 "see that the manager is up and can be reached from here; the components go on trying, and running the \
                  same command again only proves the node"
                     .into()
             }
-            Error::NotRegistered { first, .. } => format!(
-                "`docker logs {first}` says what the manager answers; with another registration token (Admin UI: Settings, \
-                 Global, Authentication), `kasm-bootstrap token repair` lets it register again"
+            Error::NotRegistered(who) => format!(
+                "`docker logs {}` says what the manager answers; with another registration token (Admin UI: Settings, \
+                 Global, Authentication), `kasm-bootstrap token repair` lets it register again",
+                who.first
             ),
             Error::Tokens { .. } => {
                 "with a registration token (Admin UI: Settings, Global, Authentication), `kasm-bootstrap token repair` lets \

@@ -44,9 +44,10 @@ impl Evidence {
     ) {
         let since = *self.since.get_or_insert_with(Instant::now);
         // Not so late that the answer would come after the deadline.
-        let is_last = deadline.remaining() < AGAIN && self.asked.is_none_or(|asked| asked.elapsed() > QUICK);
-        let is_time = since.elapsed() >= AFTER && self.asked.is_none_or(|asked| asked.elapsed() >= AGAIN);
-        if !is_time && !(is_last && deadline.remaining() > QUICK) {
+        let longer = |span| self.asked.is_none_or(|asked| asked.elapsed() >= span);
+        let is_last = (QUICK..AGAIN).contains(&deadline.remaining()) && longer(QUICK);
+        let is_time = since.elapsed() >= AFTER && longer(AGAIN);
+        if !is_last && !is_time {
             return;
         }
         self.asked = Some(Instant::now());

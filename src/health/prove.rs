@@ -2,7 +2,7 @@
 //! in Docker's own judgement and stay up, and a connection proxy is registered.
 
 use super::containers::{ASK_AGAIN, Settling, Up, look};
-use super::error::Error;
+use super::error::{Error, NotRegistered};
 use super::evidence::Evidence;
 use super::ids::Ids;
 use super::tokens::{self, Tokens};
@@ -180,27 +180,28 @@ struct Proving<'a> {
 impl Proving<'_> {
     async fn run(mut self, mut proof: Proof) -> Result<Proof, Error> {
         let mut settling = Settling::over(self.expectations.settle);
-        let mut last = None;
+        let (mut last, mut well) = (None, false);
         loop {
             let trouble = match self.look(&mut settling, &mut proof).await {
                 Ok(true) => return Ok(proof),
                 // Up, and only watched for a while: the deadline is no reason to call that a failure.
                 Ok(false) if self.deadline.is_over() => return self.cut_short(&settling, proof),
                 Ok(false) => {
-                    last = None;
+                    (last, well) = (None, true);
                     self.say(settling.wait(self.deadline));
                     self.rest().await;
                     continue;
                 }
                 Err(trouble @ (Error::NotInstalled { .. } | Error::Configuration(_))) => return Err(trouble),
                 // What was seen before says more than that the last question came too late.
+                Err(trouble) if trouble.is_late() && well => return self.cut_short(&settling, proof),
                 Err(trouble) if trouble.is_late() => return Err(last.unwrap_or(trouble)),
                 Err(trouble) if self.deadline.is_over() || self.is_hopeless(&trouble) => return Err(trouble),
                 Err(trouble) => trouble,
             };
             settling.interrupt();
             self.say(trouble.wait(self.deadline));
-            last = Some(trouble);
+            (last, well) = (Some(trouble), false);
             self.rest().await;
         }
     }
@@ -269,14 +270,14 @@ impl Proving<'_> {
         };
         let secrets = self.secrets();
         self.evidence.gather(self.paths, self.expectations.manager, first.container, &secrets, self.deadline).await;
-        Error::NotRegistered {
+        Error::NotRegistered(Box::new(NotRegistered {
             components: tokens.unregistered.iter().map(|one| one.component).collect(),
             manager: self.manager(),
             answer: self.evidence.manager.clone(),
             words: self.evidence.words.clone(),
             down,
             first: first.container,
-        }
+        }))
     }
 
     /// Who is waited for.

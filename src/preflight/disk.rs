@@ -3,9 +3,11 @@
 use super::{Context, Verdict};
 use crate::error::Exit;
 use crate::intent::Role;
+use crate::kasm::layout::Installed;
 use crate::machine::mounts::{self, Place};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const MIB: u64 = 1 << 20;
@@ -50,14 +52,56 @@ pub(super) fn state(context: &Context) -> BoxFuture<'_, Verdict> {
 }
 
 pub(super) fn kasm(context: &Context) -> BoxFuture<'_, Verdict> {
-    let need = Need { path: context.paths.kasm_dir(), bytes: KASM_BYTES, inodes: KASM_INODES };
+    let old = if context.upgrade { Installed::read(&context.paths) } else { None };
+    // The old version stays beside the new one: what it takes is taken already, and the new one takes as much again.
+    let (bytes, inodes) = old.as_ref().map(|old| tree(&old.dir)).unwrap_or_default();
+    let need = Need { path: context.paths.kasm_dir(), bytes: KASM_BYTES.max(bytes), inodes: KASM_INODES.max(inodes) };
     let noexec = mounts::look(&need.path).ok().filter(|place| place.noexec);
     let verdict = match noexec {
         // Kasm's services are started by scripts in /opt/kasm/bin (docs/kasm-facts.md, 4).
         Some(place) => noexec_below(&context.paths.shown(&need.path).display().to_string(), &place),
         None => room(context, &[need]),
     };
+    let verdict = match (old, verdict) {
+        (Some(old), Verdict::Pass(detail)) => Verdict::Pass(format!("{detail}; {}", stays(context, &old, bytes))),
+        (Some(old), Verdict::Fail { detail, remedy, reason, exit }) => {
+            let detail = format!("{detail}; {}", stays(context, &old, bytes));
+            let remedy = format!("{remedy}; versions before this one below /opt/kasm can go");
+            Verdict::Fail { detail, remedy, reason, exit }
+        }
+        (_, verdict) => verdict,
+    };
     ready(verdict).boxed()
+}
+
+/// `/opt/kasm/1.17.0 takes 310 MiB and stays for a rollback`.
+fn stays(context: &Context, old: &Installed, bytes: u64) -> String {
+    format!("{} takes {} and stays for a rollback", context.paths.shown(&old.dir).display(), size(bytes))
+}
+
+/// So many files of a version are counted.
+const MOST_FILES: u64 = 500_000;
+
+/// What a tree takes on its disk, in bytes and in files; links are not followed. What cannot be looked at counts
+/// for nothing.
+fn tree(directory: &Path) -> (u64, u64) {
+    let (mut bytes, mut files) = (0u64, 0u64);
+    let mut left = vec![directory.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let Ok(found) = entry.metadata() else { continue };
+            // stat(2): blocks of 512 bytes, whatever the file system's own are.
+            bytes = bytes.saturating_add(found.blocks().saturating_mul(512));
+            files += 1;
+            if files >= MOST_FILES {
+                return (bytes, files);
+            }
+            if found.is_dir() {
+                left.push(entry.path());
+            }
+        }
+    }
+    (bytes, files)
 }
 
 pub(super) fn docker(context: &Context) -> BoxFuture<'_, Verdict> {
@@ -77,10 +121,11 @@ pub(super) fn docker(context: &Context) -> BoxFuture<'_, Verdict> {
         match room(context, &[least]) {
             Verdict::Pass(_) if place.free_bytes < wanted => Verdict::Warn {
                 detail: format!(
-                    "{} free on {} for {shown}, Kasm's images take up to {}",
+                    "{} free on {} for {shown}, Kasm's images take up to {}{}",
                     size(place.free_bytes),
                     mounted(&place),
-                    size(wanted)
+                    size(wanted),
+                    if context.upgrade { ", and those of the version before stay" } else { "" }
                 ),
                 remedy: format!("free space on {} or give the machine a larger disk", point(&place)),
             },

@@ -240,6 +240,11 @@ fn judge_compose(compose: &Compose, engine: Option<Version>, install: &str) -> V
     }
 }
 
+/// True for Kasm's plugin, whatever its registry and tag.
+pub(super) fn is_sidecar(plugin: &Plugin) -> bool {
+    plugin.name.contains("sidecar")
+}
+
 pub(super) fn sidecar(context: &Context) -> BoxFuture<'_, Verdict> {
     async move {
         let look = context.docker().await;
@@ -255,7 +260,7 @@ pub(super) fn sidecar(context: &Context) -> BoxFuture<'_, Verdict> {
             None => return Verdict::Broken { detail: format!("no list within {} s", PATIENCE.as_secs()) },
         };
         let names = |wanted: bool| -> Vec<&str> {
-            let sidecars = plugins.iter().filter(|plugin| plugin.name.contains("sidecar") && plugin.enabled == wanted);
+            let sidecars = plugins.iter().filter(|plugin| is_sidecar(plugin) && plugin.enabled == wanted);
             sidecars.map(|plugin| plugin.name.as_str()).collect()
         };
         match (names(false), names(true)) {
@@ -271,6 +276,12 @@ pub(super) fn sidecar(context: &Context) -> BoxFuture<'_, Verdict> {
     .boxed()
 }
 
+/// The directories that the rclone plugin needs and does not make.
+pub(super) fn missing_rclone(context: &Context) -> Vec<PathBuf> {
+    let directory = context.paths.rclone_dir();
+    ["config", "cache"].iter().map(|name| directory.join(name)).filter(|path| !path.is_dir()).collect()
+}
+
 pub(super) fn rclone(context: &Context) -> BoxFuture<'_, Verdict> {
     async move {
         if context.role == Some(Role::Guac) {
@@ -283,12 +294,8 @@ pub(super) fn rclone(context: &Context) -> BoxFuture<'_, Verdict> {
         if !context.paths.is_machine() && !directory.parent().is_some_and(Path::exists) {
             return Verdict::Skipped(NOT_BELOW_ROOT.into());
         }
-        let missing: Vec<String> = ["config", "cache"]
-            .iter()
-            .map(|name| directory.join(name))
-            .filter(|path| !path.is_dir())
-            .map(|path| context.paths.shown(&path).display().to_string())
-            .collect();
+        let missing: Vec<String> =
+            missing_rclone(context).iter().map(|path| context.paths.shown(path).display().to_string()).collect();
         match missing.is_empty() {
             true => Verdict::Pass("the rclone plugin's directories are there".into()),
             false => Verdict::Warn {

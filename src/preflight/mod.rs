@@ -6,6 +6,7 @@
 mod clock;
 mod disk;
 mod docker;
+pub mod fix;
 mod hardware;
 mod host;
 mod kernel;
@@ -13,8 +14,10 @@ mod leftovers;
 mod manager;
 mod ports;
 mod report;
+mod tokens;
 mod way;
 
+pub use fix::Fixed;
 pub use report::{CheckResult, Report, Verdict};
 
 use crate::deadline::Deadline;
@@ -44,6 +47,22 @@ pub struct Check {
     pub about: &'static str,
     /// Asks. Changes nothing on the machine and sends no secret.
     pub run: for<'a> fn(&'a Context) -> BoxFuture<'a, Verdict>,
+    /// Applies the remedy, where that is safe.
+    pub fix: Option<fix::Fix>,
+}
+
+impl Check {
+    const fn fixed_by(self, fix: fix::Fix) -> Check {
+        Check { fix: Some(fix), ..self }
+    }
+}
+
+const fn check(
+    name: &'static str,
+    about: &'static str,
+    run: for<'a> fn(&'a Context) -> BoxFuture<'a, Verdict>,
+) -> Check {
+    Check { name, about, run, fix: None }
 }
 
 /// What becomes of a manager that does not answer yet.
@@ -85,6 +104,8 @@ pub struct Context {
     pub cached: bool,
     /// What becomes of a manager that does not answer yet.
     pub mode: Mode,
+    /// The Kasm that is here is to be upgraded: both versions have to fit.
+    pub upgrade: bool,
     /// Names of checks to leave out.
     pub skip: Vec<String>,
     look: OnceCell<Look>,
@@ -108,10 +129,16 @@ impl Context {
             sources: Vec::new(),
             cached: false,
             mode: Mode::default(),
+            upgrade: false,
             skip: Vec::new(),
             look: OnceCell::new(),
             docker: OnceCell::new(),
         }
+    }
+
+    /// The same, without what was seen of Docker and of the manager.
+    pub fn forgotten(self) -> Context {
+        Context { look: OnceCell::new(), docker: OnceCell::new(), ..self }
     }
 
     /// Looks at the manager, once for all the checks that ask about it.
@@ -139,36 +166,37 @@ const NOT_BELOW_ROOT: &str = "not needed below --root";
 /// Every check, in the order they are shown.
 pub fn checks() -> Vec<Check> {
     vec![
-        Check { name: "root", about: "we run as root", run: host::root },
-        Check { name: "os", about: "Kasm supports this distribution", run: host::os },
-        Check { name: "architecture", about: "Kasm is built for this processor", run: host::architecture },
-        Check { name: "installer-tools", about: "the programs install.sh calls are there", run: host::tools },
-        Check { name: "kasm-present", about: "which version of Kasm is here already", run: host::kasm_present },
-        Check { name: "disk-state", about: "there is room for the release", run: disk::state },
-        Check { name: "disk-kasm", about: "there is room for Kasm itself", run: disk::kasm },
-        Check { name: "exec-allowed", about: "the release can run where it is unpacked", run: disk::exec_allowed },
-        Check { name: "disk-docker", about: "there is room for container images", run: disk::docker },
-        Check { name: "memory", about: "there is memory for the role", run: hardware::memory },
-        Check { name: "cores", about: "there are processors for the role", run: hardware::cores },
-        Check { name: "systemd", about: "systemd is the init system", run: host::systemd },
-        Check { name: "cgroups", about: "which control groups there are", run: kernel::cgroups },
-        Check { name: "security", about: "what may deny containers something", run: kernel::security },
-        Check { name: "wireguard", about: "the kernel has WireGuard", run: kernel::wireguard },
-        Check { name: "guest-agent", about: "the provider can see this machine's address", run: hardware::guest_agent },
-        Check { name: "ports", about: "Kasm's ports are free", run: ports::free },
-        Check { name: "docker", about: "Docker answers, and is one that Kasm can use", run: docker::daemon },
-        Check { name: "compose", about: "Docker has a compose that works with it", run: docker::compose },
-        Check { name: "sidecar", about: "Kasm's sidecar plugin is enabled in Docker", run: docker::sidecar },
-        Check { name: "rclone", about: "the rclone plugin's directories are there", run: docker::rclone },
-        Check { name: "leftovers", about: "nothing is left of half an installation", run: leftovers::check },
-        Check { name: "manager-name", about: "the manager's name resolves", run: manager::name },
-        Check { name: "manager-tcp", about: "the manager takes connections", run: manager::tcp },
-        Check { name: "manager-tls", about: "the manager's certificate is believed", run: manager::tls },
-        Check { name: "manager-health", about: "the manager calls itself healthy", run: manager::health },
-        Check { name: "address", about: "this node's own address", run: manager::address },
-        Check { name: "proxy", about: "the proxy leads to the manager", run: way::proxy },
-        Check { name: "clock", about: "this machine's clock is right", run: clock::clock },
-        Check { name: "release-mirror", about: "the release can be downloaded", run: way::mirror },
+        check("root", "we run as root", host::root),
+        check("os", "Kasm supports this distribution", host::os),
+        check("architecture", "Kasm is built for this processor", host::architecture),
+        check("installer-tools", "the programs install.sh calls are there", host::tools),
+        check("kasm-present", "which version of Kasm is here already", host::kasm_present),
+        check("disk-state", "there is room for the release", disk::state),
+        check("disk-kasm", "there is room for Kasm itself", disk::kasm),
+        check("exec-allowed", "the release can run where it is unpacked", disk::exec_allowed),
+        check("disk-docker", "there is room for container images", disk::docker),
+        check("memory", "there is memory for the role", hardware::memory),
+        check("cores", "there are processors for the role", hardware::cores),
+        check("systemd", "systemd is the init system", host::systemd),
+        check("cgroups", "which control groups there are", kernel::cgroups),
+        check("security", "what may deny containers something", kernel::security),
+        check("wireguard", "the kernel has WireGuard", kernel::wireguard),
+        check("guest-agent", "the provider can see this machine's address", hardware::guest_agent),
+        check("ports", "Kasm's ports are free", ports::free),
+        check("docker", "Docker answers, and is one that Kasm can use", docker::daemon),
+        check("compose", "Docker has a compose that works with it", docker::compose),
+        check("sidecar", "Kasm's sidecar plugin is enabled in Docker", docker::sidecar).fixed_by(fix::sidecar),
+        check("rclone", "the rclone plugin's directories are there", docker::rclone).fixed_by(fix::rclone),
+        check("leftovers", "nothing is left of half an installation", leftovers::check),
+        check("auth-tokens", "the tokens of an installed connection proxy can work", tokens::auth),
+        check("manager-name", "the manager's name resolves", manager::name),
+        check("manager-tcp", "the manager takes connections", manager::tcp),
+        check("manager-tls", "the manager's certificate is believed", manager::tls),
+        check("manager-health", "the manager calls itself healthy", manager::health),
+        check("address", "this node's own address", manager::address),
+        check("proxy", "the proxy leads to the manager", way::proxy),
+        check("clock", "this machine's clock is right", clock::clock),
+        check("release-mirror", "the release can be downloaded", way::mirror),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! The views of the journal: what a person, a terminal, journald and a program see of a run.
 
+pub mod console;
 pub mod journald;
 pub mod lines;
 pub mod status;

@@ -25,11 +25,18 @@ pub struct RunOptions {
     pub wait: Duration,
     /// The time between two looks at a node that is up; never zero.
     pub watch: Duration,
+    /// Whether a run is told on the machine's serial console.
+    pub console: bool,
 }
 
 impl Default for RunOptions {
     fn default() -> RunOptions {
-        RunOptions { ready: Ready::Healthy, wait: Duration::from_secs(10 * 60), watch: Duration::from_secs(30) }
+        RunOptions {
+            ready: Ready::Healthy,
+            wait: Duration::from_secs(10 * 60),
+            watch: Duration::from_secs(30),
+            console: true,
+        }
     }
 }
 
@@ -64,6 +71,7 @@ impl Reader<'_> {
             ready: ready.unwrap_or_default(),
             wait: self.parsed("run.wait", value::duration).unwrap_or(usual.wait),
             watch: watch.unwrap_or(usual.watch),
+            console: self.parsed("run.console", value::boolean).unwrap_or(usual.console),
         }
     }
 }

@@ -12,14 +12,30 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// How long `cloud-init clean` may take.
-const CLOUD_INIT_TIME: Duration = Duration::from_secs(60);
+/// How long another program may take with its own clean-up.
+const TOOL_TIME: Duration = Duration::from_secs(60);
 /// What stays of our own state: what `bake` itself has written, the lock that it holds, and the timers that are
 /// put back after this step.
 const OURS_TO_KEEP: [&str; 3] = ["baked.json", "lock", "paused-timers.json"];
+/// What tells of one machine's life, below /var/log: the logs that rsyslog writes on the distributions we know, and
+/// who logged in (utmp(5)).
+const LOGS: [&str; 11] = [
+    "syslog",
+    "messages",
+    "auth.log",
+    "secure",
+    "kern.log",
+    "daemon.log",
+    "user.log",
+    "debug",
+    "wtmp",
+    "btmp",
+    "lastlog",
+];
 
 pub(super) fn about() -> String {
-    "remove what belongs to one machine alone: our own state, cloud-init's, ssh host keys, the machine id, apt's lists"
+    "remove what belongs to one machine alone: our own state, cloud-init's, ssh host keys, the machine id, its logs, \
+     apt's lists"
         .into()
 }
 
@@ -51,7 +67,9 @@ pub(super) async fn clean(work: &Bake, cx: Context<'_>) -> Result<Finish, Failur
     if has_cloud_init {
         let state = inside(&cloud, |name| name != "seed")?;
         if !state.is_empty() && paths.is_machine() {
-            cloud_init_clean(cx).await;
+            // It also runs what other packages have put into its clean.d. What it leaves, or all of it where it
+            // cannot be run, is removed below.
+            ask("cloud-init", &["clean", "--logs"], cx).await;
         }
         let logs = ["/var/log/cloud-init.log", "/var/log/cloud-init-output.log"].map(|log| paths.at(log));
         let left = inside(&cloud, |name| name != "seed")?;
@@ -78,9 +96,29 @@ pub(super) async fn clean(work: &Bake, cx: Context<'_>) -> Result<Finish, Failur
     let dbus = paths.at("/var/lib/dbus/machine-id");
     let copy = fs::symlink_metadata(&dbus).is_ok_and(|data| data.is_file());
     sweep.remove_and_tell("D-Bus's copy of it", copy.then_some(dbus))?;
+    let runs = paths.is_machine() && paths.systemd_booted().exists();
+    if runs {
+        // It writes a new seed when it is stopped, at the machine's shutdown otherwise.
+        ask("systemctl", &["stop", "systemd-random-seed.service"], cx).await;
+    }
     // Both are to be no image's (systemd's "Building Images Safely").
     let systemd = ["random-seed", "credential.secret"].map(|name| paths.at("/var/lib/systemd").join(name));
     sweep.remove_and_tell("systemd's random seed and credential key", systemd)?;
+
+    if runs {
+        // journald makes a file anew that was removed under it, unless it is told to write elsewhere (journalctl(1)).
+        ask("journalctl", &["--relinquish-var"], cx).await;
+    }
+    let journal = inside(&paths.at("/var/log/journal"), |_| true)?;
+    let rotated = inside(&paths.at("/var/log"), |name| LOGS.iter().any(|log| is_rotated(name, log)))?;
+    let mut logs = sweep.remove("logs", journal.into_iter().chain(rotated))?;
+    for log in LOGS.map(|log| paths.at("/var/log").join(log)) {
+        // Whoever writes it has it open.
+        logs |= empty(&log).map_err(|source| Error::File { path: log, source })?;
+    }
+    if logs {
+        sweep.changed.push("logs".into());
+    }
 
     let lists = inside(&paths.at("/var/lib/apt/lists"), |name| !["lock", "partial", "auxfiles"].contains(&name))?;
     let archives = inside(&paths.at("/var/cache/apt/archives"), |name| name.ends_with(".deb"))?;
@@ -143,6 +181,12 @@ fn inside(directory: &Path, goes: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>,
     Ok(found)
 }
 
+/// What logrotate(8) made of a log: `auth.log.1`, `auth.log.2.gz`, `messages-20260102`.
+fn is_rotated(name: &str, log: &str) -> bool {
+    let rest = name.strip_prefix(log).and_then(|rest| rest.strip_prefix(['.', '-']));
+    rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+}
+
 /// Empties a file where it lies (it may be mounted over); true if something was in it.
 fn empty(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
@@ -155,16 +199,31 @@ fn empty(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// cloud-init's own clean-up, which also runs what other packages have put into its clean.d. What it leaves, or
-/// all of it where it cannot be run, is removed afterwards.
-async fn cloud_init_clean(cx: Context<'_>) {
-    let mut command = Command::new("cloud-init");
-    command.args(["clean", "--logs"]).stdin(Stdio::null()).kill_on_drop(true);
+/// Another program's own clean-up.
+async fn ask(program: &str, arguments: &[&str], cx: Context<'_>) {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     command.env_clear().envs(environment_for_children());
-    match tokio::time::timeout(CLOUD_INIT_TIME, command.output()).await {
-        Ok(Ok(output)) if output.status.success() => {}
-        Ok(Ok(output)) => cx.observer.warn(&format!("`cloud-init clean --logs` failed ({})", output.status)),
-        Ok(Err(error)) => cx.observer.warn(&format!("`cloud-init clean --logs` cannot be run: {error}")),
-        Err(_) => cx.observer.warn("`cloud-init clean --logs` did not end in time"),
+    let wrong = match tokio::time::timeout(TOOL_TIME, command.output()).await {
+        Ok(Ok(output)) if output.status.success() => return,
+        Ok(Ok(output)) => format!("failed ({})", output.status),
+        Ok(Err(error)) => format!("cannot be run: {error}"),
+        Err(_) => "did not end in time".into(),
+    };
+    cx.observer.warn(&format!("`{program} {}` {wrong}", arguments.join(" ")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_rotated;
+
+    #[test]
+    fn only_what_was_rotated_out_of_a_log_is_taken_for_it() {
+        for rotated in ["auth.log.1", "auth.log.2.gz", "auth.log-20260102", "auth.log-20260102.xz"] {
+            assert!(is_rotated(rotated, "auth.log"), "{rotated}");
+        }
+        for other in ["auth.log", "auth.log.", "auth.log.old", "auth.logs", "auth.log1", "my-auth.log.1"] {
+            assert!(!is_rotated(other, "auth.log"), "{other}");
+        }
     }
 }

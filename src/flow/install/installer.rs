@@ -2,6 +2,7 @@
 
 use super::Install;
 use crate::apt;
+use crate::blocking;
 use crate::durable;
 use crate::error::{Exit, Failure};
 use crate::health::{self, Proof};
@@ -104,6 +105,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             format!("read /var/lib/kasm-bootstrap/attempts/{attempt}/installer.log"),
         ));
     };
+    sync(&work.paths, cx).await;
     // By hand nobody asks which instance this is, but whoever copies this disk wants to be told from it.
     let here = Identity::find(&work.paths, None);
     let receipt = Receipt {
@@ -125,6 +127,22 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         "{name} is installed{again} ({} lines in attempts/{attempt}/installer.log)",
         finished.lines
     )))
+}
+
+/// Scripts sync nothing, and a power cut must not empty what goes on record as installed: files of Kasm's, units, and
+/// Docker's own. Below a root there is no power to be cut.
+pub async fn sync(paths: &Paths, cx: Context<'_>) {
+    if !paths.is_machine() {
+        return;
+    }
+    let directory = paths.kasm_dir();
+    let synced = blocking::run(move || durable::sync_filesystem(&directory));
+    let why = match tokio::time::timeout_at(cx.deadline.instant().into(), synced).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the disk takes too long".to_owned(),
+    };
+    cx.observer.warn(&format!("what was installed may not survive a power cut: {why}"));
 }
 
 fn command_line(work: &Install, release: &Path) -> Result<CommandLine, Failure> {

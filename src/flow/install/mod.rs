@@ -256,7 +256,16 @@ impl Install {
     }
 
     fn prove_about(&self) -> String {
-        "see that the configuration holds what was asked for and that the containers are healthy".into()
+        match self.intent.role {
+            Role::Agent => {
+                "see that the configuration holds what was asked for and that the containers are healthy".into()
+            }
+            Role::Guac => {
+                "see that the configuration holds what was asked for, that the containers are healthy and stay \
+                           so, and that each component is registered"
+                    .into()
+            }
+        }
     }
 }
 

@@ -78,8 +78,9 @@ async fn judge(work: &Change, open: &Open, error: health::Error, cx: Context<'_>
         _ if error.is_remote() => return unproved(open, error.into()),
         // Nobody could look: that is no evidence.
         health::Error::Docker(_) => return error.into(),
-        // A component that cannot reach its manager ends and is started again: is the manager there?
-        health::Error::Containers { .. } | health::Error::Restarts { .. } => {
+        // A component that cannot reach its manager keeps its registration token, ends and is started again: is
+        // the manager there?
+        health::Error::Containers { .. } | health::Error::Restarts { .. } | health::Error::Tokens { .. } => {
             let wait = super::before::soon().within(work.install.intent.manager.wait);
             if let Err(silent) = work.manager().wait(wait, cx.observer).await {
                 let mut failure = Failure::from(error);

@@ -94,11 +94,12 @@ services_up() {
         hosts+="$sep$(json "${host%%:*}"): $(json "${uri%%://*}://$host")"
         sep=', '
     done < <(awk '!seen[$1]++' <<<"$SOURCES")
-    # DHCP and DNS; a name that is not listed does not exist.
+    # DHCP and DNS; a name that is not listed does not exist. The address is the network card's, whatever its machine
+    # calls itself: a clone has another machine-id.
     dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --pid-file= --log-facility="$RUN/dnsmasq.log" \
         --log-queries --interface=lab0 --except-interface=lo --bind-interfaces --no-resolv --no-hosts --no-ping \
         --leasefile-ro --address=/#/ "${addresses[@]}" \
-        --dhcp-range="$GUEST_IP,$GUEST_IP,255.255.255.0,12h" --dhcp-authoritative \
+        --dhcp-range="$GUEST_IP,$GUEST_IP,255.255.255.0,12h" --dhcp-host="$GUEST_MAC,id:*,$GUEST_IP" --dhcp-authoritative \
         --dhcp-option=option:router,"$HOST_IP" --dhcp-option=option:dns-server,"$HOST_IP" &
     eval "$(apt-config shell proxy Acquire::http::Proxy)"
     {

@@ -3,25 +3,40 @@
 # mirror, and what is to be seen once the node is up. Sourced by ./case.
 #
 #   furnish [OPTION...]     all of it; the options are for the release
+#   surround [OPTION...]    all but the program and its unit
+#   serve_package           has the mirror serve the .deb: PACKAGE_URL, PACKAGE_DIGEST
 #   configure               writes config.toml, as an image or cloud-init would
 #   finished                succeeds once the node is up by its own word
+#   is_healthy              the same, of this boot
 #   points                  how far installers came, one point a line, over all boots
 set -euo pipefail
 
 STATE=/var/lib/kasm-stand-in
 
-furnish() {
+surround() {
     release "$@"
     manager
     mirror
-    put "$BINARY" /usr/bin/kasm-bootstrap 0755
     put "$STAND_IN" /usr/local/bin/kasm-stand-in 0755
     put "$LIB/docker-stand-in.service" /etc/systemd/system/docker-stand-in.service
     enable docker-stand-in.service
+    seed "$INSTANCE_ID"
+}
+
+furnish() {
+    surround "$@"
+    put "$BINARY" /usr/bin/kasm-bootstrap 0755
     put "$PROJECT/systemd/kasm-bootstrap.service" /usr/lib/systemd/system/kasm-bootstrap.service
     put "$PROJECT/systemd/kasm-bootstrap.tmpfiles.conf" /usr/lib/tmpfiles.d/kasm-bootstrap.conf
     enable kasm-bootstrap.service
-    seed "$INSTANCE_ID"
+}
+
+# For cases that say "# package: deb".
+serve_package() {
+    cp "$DEB" "$RUN/www/kasm-bootstrap_amd64.deb"
+    PACKAGE_URL=http://$MIRROR:$MIRROR_PORT/kasm-bootstrap_amd64.deb
+    PACKAGE_DIGEST=$(sha256sum "$DEB" | cut -d ' ' -f 1)
+    mirror
 }
 
 enable() {
@@ -54,6 +69,11 @@ finished() {
     guest kasm-bootstrap status --json | python3 -c '
 import json, sys
 sys.exit(0 if json.load(sys.stdin).get("state") == "done" else 1)' 2>&1
+}
+
+# The service is up, and has seen that the node is.
+is_healthy() {
+    finished && guest systemctl show --property=StatusText kasm-bootstrap.service | grep -q '=healthy'
 }
 
 points() {
@@ -194,14 +214,33 @@ UNIT
     enable own-tmp.service
 }
 
-# One of the project's own user-data, filled in as Kasm does it; the release is a baked image's.
+# One of the project's own user-data, filled in as Kasm and an operator do it. A baked image brings its release; the
+# others are given the stand-in's.
 template() { # FILE
-    printf '[release]\nurls = ["%s"]\nsha256 = "%s"\n' "$URL" "$DIGEST" | into /etc/kasm-bootstrap/config.d/10-baked.toml
-    python3 - "$PROJECT/cloud-init/$1" "$MANAGER" "$TOKEN" >"$RUN/user-data" <<'PYTHON'
-import sys
-print(open(sys.argv[1], encoding="utf-8").read().format(
-    server_hostname="node", server_external_fqdn="None", upstream_auth_address=sys.argv[2], manager_token=sys.argv[3],
-    server_id="server-1", provider_name="harvester", ssh_key="ssh-ed25519 AAAA-the-key somebody"))
+    if [[ $1 == *-baked.* ]]; then
+        printf '[release]\nurls = ["%s"]\nsha256 = "%s"\n' "$URL" "$DIGEST" |
+            into /etc/kasm-bootstrap/config.d/10-baked.toml
+    fi
+    render "$1"
+}
+
+render() { # FILE
+    python3 - "$PROJECT/cloud-init/$1" "$MANAGER" "$TOKEN" "$URL" "$DIGEST" "${PACKAGE_URL-}" "${PACKAGE_DIGEST-}" \
+        >"$RUN/user-data" <<'PYTHON'
+import re, sys
+file, manager, token, url, digest, package_url, package_digest = sys.argv[1:]
+text = open(file, encoding="utf-8").read().format(
+    server_hostname="node", server_external_fqdn="None", upstream_auth_address=manager, manager_token=token,
+    server_id="server-1", provider_name="harvester", ssh_key="ssh-ed25519 AAAA-the-key somebody")
+text = re.sub(r'(?m)^( *)version = "1\.19\.0"$', rf'\1urls = ["{url}"]\n\1sha256 = "{digest}"', text)
+for blank, value in [
+    ("https://YOUR_MIRROR/kasm-bootstrap_amd64.deb", package_url),
+    ("YOUR_SHA256_OF_THE_PACKAGE", package_digest),
+    ("YOUR_REGISTRATION_TOKEN", token),
+    ("YOUR_SSH_KEY", "ssh-ed25519 AAAA-the-key somebody"),
+]:
+    text = text.replace(blank, value)
+print(text)
 PYTHON
     seed "$INSTANCE_ID"
 }

@@ -1,0 +1,239 @@
+//! A run on the machine's serial console: what the hypervisor keeps of a machine that is destroyed with its logs. One
+//! line a step, warnings, what is waited for; and at a bad end the whole failure.
+//!
+//! A console may be slow, full, or nobody's: a thread of its own writes, from a bounded queue, and gives up on what it
+//! cannot get rid of. Nothing ever waits for it but the very end, for a moment.
+
+use super::lines;
+use crate::error::Failure;
+use crate::paths::Paths;
+use crate::step::{Entry, Event, View};
+use crate::words;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+/// So many lines may wait to be written; what comes beyond is left out.
+const QUEUE: usize = 64;
+/// The longest line, in characters.
+const LONGEST: usize = 400;
+/// How long a console may be full before a line is given up, in milliseconds: at 9600 baud a line takes as long.
+const PATIENCE: u16 = 400;
+/// How long the last lines may take when the view ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The view of serial consoles.
+pub struct Console {
+    lines: Option<SyncSender<String>>,
+    over: Receiver<()>,
+}
+
+impl Console {
+    /// A view of the kernel's serial consoles, as far as this machine has any and they can be opened.
+    pub fn of(paths: &Paths) -> Option<Console> {
+        let active = std::fs::read_to_string(paths.consoles()).ok()?;
+        let devices = serial(&active).map(|name| paths.at("/dev").join(name));
+        Console::on(devices.filter_map(|path| open(&path).ok()).collect())
+    }
+
+    fn on(devices: Vec<File>) -> Option<Console> {
+        if devices.is_empty() {
+            return None;
+        }
+        let (lines, queue) = sync_channel::<String>(QUEUE);
+        let (done, over) = sync_channel(1);
+        let writing = move || {
+            let mut devices = devices;
+            for line in queue {
+                devices.iter_mut().for_each(|device| write(device, &line));
+            }
+            // Nobody may be waiting for it any more.
+            let _ = done.send(());
+        };
+        thread::Builder::new().name("console".into()).spawn(writing).ok()?;
+        Some(Console { lines: Some(lines), over })
+    }
+
+    fn say(&self, text: &str) {
+        let text: String = words::one_line(text).chars().take(LONGEST).collect();
+        if let Some(lines) = &self.lines {
+            // A full queue: the console is slower than the run, which does not wait for it.
+            let _ = lines.try_send(format!("kasm-bootstrap: {text}\r\n"));
+        }
+    }
+
+    /// Tells why it is over: the whole failure.
+    pub fn failure(&self, failure: &Failure) {
+        self.say(&format!("FAILED: {} [{}]", failure.message, failure.reason));
+        for cause in &failure.causes {
+            // A cause may quote an installer's last words, several lines of them.
+            cause
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .for_each(|line| self.say(&format!("  because: {line}")));
+        }
+        self.say(&format!("  help: {}", failure.help));
+    }
+}
+
+impl View for Console {
+    fn event(&mut self, entry: &Entry) {
+        let time = format!("[{:>6.1}s] ", Duration::from_millis(entry.ms).as_secs_f64());
+        match &entry.event {
+            // What is said on the way is for those who can look inside.
+            Event::StepOutput { .. } | Event::StepStarted { .. } | Event::StepNote { warning: false, .. } => {}
+            // A failure is told by whom it ends: there are some without any run.
+            Event::RunEnded { failure: Some(_), .. } => {}
+            Event::RunEnded { detail, .. } => self.say(&format!("{time}done: {detail}")),
+            event => {
+                if let Some(sentence) = lines::sentence(event) {
+                    self.say(&format!("{time}{sentence}"));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.lines = None;
+        // Too slow: then the last lines are lost, and the process ends all the same.
+        let _ = self.over.recv_timeout(FAREWELL);
+    }
+}
+
+/// The serial ones among the kernel's consoles (its Documentation/ABI/testing/sysfs-tty, "active"). `tty0` and the
+/// like are screens, which somebody may be looking at.
+fn serial(active: &str) -> impl Iterator<Item = &str> {
+    let is_screen = |name: &str| name.strip_prefix("tty").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
+    let is_name = |name: &str| name.len() <= 16 && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    active.split_ascii_whitespace().filter(move |name| is_name(name) && !is_screen(name)).take(4)
+}
+
+fn open(path: &PathBuf) -> io::Result<File> {
+    let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+    OpenOptions::new().write(true).custom_flags(flags).open(path)
+}
+
+/// Writes a line, or as much of it as the console takes.
+fn write(device: &mut File, line: &str) {
+    let mut left = line.as_bytes();
+    while !left.is_empty() {
+        match device.write(left) {
+            Ok(0) => return,
+            Ok(count) => left = left.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let ready = poll(&mut [PollFd::new(device.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(PATIENCE));
+                if !matches!(ready, Ok(1)) {
+                    return;
+                }
+            }
+            // Nobody is at its other end.
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+    use crate::step::Ending;
+    use crate::step::event::VERSION;
+    use nix::sys::stat::Mode;
+    use std::io::Read;
+
+    fn entry(ms: u64, event: Event) -> Entry {
+        Entry { v: VERSION, run: "r".into(), at: String::new(), ms, event }
+    }
+
+    fn ended(step: &str, ending: Ending, detail: &str) -> Event {
+        Event::StepEnded { step: step.into(), ending, detail: detail.into(), took_ms: 1_200 }
+    }
+
+    /// A machine whose console is a pipe, and the pipe's other end.
+    fn machine() -> (tempfile::TempDir, Paths, File) {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::below(directory.path());
+        std::fs::create_dir_all(paths.consoles().parent().unwrap()).unwrap();
+        std::fs::write(paths.consoles(), "tty0 ttyS0\n").unwrap();
+        std::fs::create_dir_all(paths.at("/dev")).unwrap();
+        nix::unistd::mkfifo(&paths.at("/dev/ttyS0"), Mode::S_IRWXU).unwrap();
+        let reader = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(paths.at("/dev/ttyS0"));
+        (directory, paths, reader.unwrap())
+    }
+
+    #[test]
+    fn a_failing_boot_leaves_its_story_and_the_remedy_on_the_console() {
+        let (_directory, paths, mut reader) = machine();
+        let mut console = Console::of(&paths).unwrap();
+        let failure = Failure {
+            causes: vec!["the installer's last words were\nE: Unable to lock directory".into()],
+            ..Failure::new(
+                Exit::Installer,
+                "installer.failed",
+                "the installer ended with exit code 100",
+                "read installer.log",
+            )
+        };
+        for event in [
+            entry(40, Event::StepStarted { step: "tokens".into() }),
+            entry(1_240, ended("tokens", Ending::Done, "the manager token is well-formed (opaque)")),
+            entry(
+                1_300,
+                Event::StepNote { step: "fetch".into(), text: "mirror 1 answered\n503".into(), warning: true },
+            ),
+            entry(1_310, Event::StepOutput { step: "install".into(), line: "Reading package lists".into() }),
+            entry(9_000, ended("install", Ending::Failed, "the installer ended with exit code 100")),
+            entry(9_001, Event::RunEnded { exit: 18, detail: failure.message.clone(), failure: Some(failure.clone()) }),
+        ] {
+            console.event(&event);
+        }
+        console.failure(&failure);
+        drop(console);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.lines().count() == text.matches("\r\n").count());
+        insta::assert_snapshot!(text.replace('\r', ""), @r"
+        kasm-bootstrap: [   1.2s] tokens: the manager token is well-formed (opaque) (1.2 s)
+        kasm-bootstrap: [   1.3s] fetch: warning: mirror 1 answered 503
+        kasm-bootstrap: [   9.0s] install: FAILED after 1.2 s: the installer ended with exit code 100
+        kasm-bootstrap: FAILED: the installer ended with exit code 100 [installer.failed]
+        kasm-bootstrap:   because: the installer's last words were
+        kasm-bootstrap:   because: E: Unable to lock directory
+        kasm-bootstrap:   help: read installer.log
+        ");
+    }
+
+    #[test]
+    fn a_console_that_nobody_reads_holds_nothing_up() {
+        let (_directory, paths, reader) = machine();
+        let mut console = Console::of(&paths).unwrap();
+        // More than a pipe takes (pipe(7): 64 KiB) and than the queue holds.
+        for _ in 0..5_000 {
+            console.event(&entry(1, ended("fetch", Ending::Done, &"x".repeat(300))));
+        }
+        drop(console);
+        drop(reader);
+    }
+
+    #[test]
+    fn screens_are_left_alone_and_without_a_serial_console_there_is_no_view() {
+        let names = |active| serial(active).collect::<Vec<_>>();
+        assert_eq!(names("tty0 ttyS0 hvc0\n"), ["ttyS0", "hvc0"]);
+        assert_eq!(names("tty1 ../etc/passwd ttyAMA0"), ["ttyAMA0"]);
+        assert_eq!(names(""), [] as [&str; 0]);
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Console::of(&Paths::below(directory.path())).is_none());
+        let (_directory, paths, _reader) = machine();
+        std::fs::write(paths.consoles(), "tty0 ttyS1\n").unwrap();
+        assert!(Console::of(&paths).is_none());
+    }
+}
