@@ -7,7 +7,7 @@ mod node;
 
 use common::{Scene, run, spoken, start};
 use faults::disk::Disk;
-use faults::table::{End, saw};
+use faults::table::{End, all, saw};
 use faults::{exit_code, is_ended, is_started, processes_below, until};
 use kasm_stand_in::docker::Condition;
 use kasm_stand_in::manager::{Behaviour, Issue, Registry, jwt};
@@ -66,11 +66,14 @@ macro_rules! fails_at {
     ($($test:ident: $point:ident,)*) => { $(
         #[test]
         fn $test() {
+            if !all() && !matches!(Point::$point, Point::Stopped | Point::Linked | Point::Starting) {
+                return;
+            }
             let node = Node::agent_to(&faulty(fails(Point::$point)));
             let answer = rolled_back(&node, &[]);
             assert!(words(&answer).contains("something in Kasm's own words"), "{answer:#}");
             is_remembered(&node);
-            saw("upgrade", "upgrade.sh fails", concat!("upgrade: ", stringify!($point)), End::Old, 20, &reason(&answer));
+            saw("upgrade.sh", "it fails", stringify!($point), End::Old, 20, &reason(&answer));
         }
     )* };
 }
@@ -279,6 +282,25 @@ fn told_to_stop_while_upgrade_sh_works_the_old_version_is_brought_back() {
 }
 
 #[test]
+fn told_to_stop_while_the_new_version_is_proved_it_stays_and_the_next_run_proves_it() {
+    let node = Node::agent();
+    node.scene.docker.change(|script| {
+        script.versions.insert(NEW.into(), Condition::Starting);
+    });
+    let said = node.scene.root.join("run/said.txt");
+    let mut child = start(&mut node.upgrade(&[]), &said);
+    until(&node.scene, |entry| entry["event"] == "step.waiting" && entry["step"] == "prove");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(exit_code(&mut child), Some(1), "{}", fs::read_to_string(&said).unwrap());
+    assert_eq!(node.version(), NEW);
+    node.scene.docker.change(|script| script.versions.clear());
+    let (code, answer, err) = node.upgraded(&[]);
+    assert_eq!(code, 0, "{answer:#} {err}");
+    node.is_new();
+    saw("upgrade", "SIGTERM", "prove", End::Unproved, 1, "run.interrupted");
+}
+
+#[test]
 fn an_upgrade_sh_that_hangs_is_rolled_back_at_the_end_of_its_time() {
     let node = Node::agent_to(&faulty(Fault::Hang { at: Point::Linked, ignore_term: true }));
     let answer = rolled_back(&node, &["--deadline", "10s"]);
@@ -362,6 +384,9 @@ macro_rules! killed_at {
     ($($test:ident: $step:literal,)*) => { $(
         #[test]
         fn $test() {
+            if !all() && !["fetch", "snapshot", "upgrade", "prove", "commit"].contains(&$step) {
+                return;
+            }
             let node = Node::agent_to(&Options { pace: Duration::from_millis(50), ..release(NEW) });
             let (code, answer, err) = killed(&node, |entry| is_started(entry, $step));
             assert_eq!(code, 0, "{answer:#} {err}");
@@ -393,6 +418,9 @@ macro_rules! killed_at_point {
     ($($test:ident: $point:ident,)*) => { $(
         #[test]
         fn $test() {
+            if !all() && !matches!(Point::$point, Point::Files | Point::Linked) {
+                return;
+            }
             // The first time it stays there.
             let mark = "$KASM_BOOTSTRAP_ROOT/run/was-here";
             let lines = format!("echo here\nif [ ! -e \"{mark}\" ]; then touch \"{mark}\"; sleep 30; fi");
@@ -400,7 +428,7 @@ macro_rules! killed_at_point {
             let (code, answer, err) = killed(&node, |entry| entry["line"] == "here");
             assert_eq!(code, 0, "{answer:#} {err}");
             node.is_new();
-            saw("upgrade", "kill -9", concat!("upgrade: ", stringify!($point)), End::New, code, "");
+            saw("upgrade.sh", "kill -9", stringify!($point), End::New, code, "");
         }
     )* };
 }
