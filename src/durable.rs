@@ -125,6 +125,12 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Syncs the whole filesystem that a directory lies on (syncfs(2)), so that what other programs wrote survives a
+/// power cut: a file that nobody synced may be there afterwards and be empty (mount options of ext4(5), `delalloc`).
+pub fn sync_filesystem(directory: &Path) -> io::Result<()> {
+    Ok(nix::unistd::syncfs(File::open(directory)?)?)
+}
+
 /// Asks the kernel to begin writing a file's bytes from `offset` on to the disk, and does not wait
 /// (sync_file_range(2)): a sync that comes later finds less to wait for. Nothing is promised, so nothing
 /// can fail.

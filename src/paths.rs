@@ -104,6 +104,14 @@ paths! {
     run_lock = "/var/lib/kasm-bootstrap/lock";
     /// What was installed, by whom and from which release.
     receipt = "/var/lib/kasm-bootstrap/installed.json";
+    /// The upgrade that has begun and has not come to a good end.
+    open_upgrade = "/var/lib/kasm-bootstrap/upgrade.json";
+    /// The upgrade that was proved last: the way back.
+    previous_upgrade = "/var/lib/kasm-bootstrap/previous.json";
+    /// Releases that were tried here and put back.
+    bad_releases = "/var/lib/kasm-bootstrap/bad-releases.json";
+    /// What was there before something was changed, one directory a change.
+    snapshots_dir = "/var/lib/kasm-bootstrap/snapshots";
     /// Which timers were paused and are to be put back.
     paused_timers = "/var/lib/kasm-bootstrap/paused-timers.json";
     /// The repair of a component's token that is open.
@@ -179,6 +187,10 @@ paths! {
     docker_dir = "/var/lib/docker";
     /// Directories that Docker's rclone plugin needs and does not make.
     rclone_dir = "/var/lib/docker-plugins/rclone";
+    /// Kasm's unit, from 1.18 on.
+    kasm_unit = "/etc/systemd/system/kasm.service";
+    /// The link by which that unit is started at boot.
+    kasm_unit_wanted = "/etc/systemd/system/multi-user.target.wants/kasm.service";
     /// Where Kasm installs its versions.
     kasm_dir = "/opt/kasm";
     /// The link to the version in use.

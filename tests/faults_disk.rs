@@ -8,12 +8,12 @@ mod common;
 mod faults;
 
 use common::{Scene, run, spoken, start};
+use faults::disk::Disk;
 use faults::{ended_well, exit_code, is_ended, is_started, nothing_left_behind, until, with_timers};
 use kasm_stand_in::manager::Behaviour;
 use kasm_stand_in::mirror::Fault::Stall;
 use kasm_stand_in::release::{Fault, Options, Padding, Point};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::statvfs::statvfs;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -22,65 +22,6 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 const STATE: &str = "var/lib/kasm-bootstrap";
-/// More than preflight wants; none of it is taken.
-const ROOMY: &str = "size=4g,nr_inodes=100000,mode=0755";
-
-/// A file system over one directory; gone when dropped. It must be dropped before the scene.
-struct Disk {
-    path: PathBuf,
-}
-
-impl Disk {
-    /// A tmpfs; `None` where it may not be mounted.
-    fn over(scene: &Scene, directory: &str) -> Option<Disk> {
-        let path = scene.root.join(directory);
-        fs::create_dir_all(&path).unwrap();
-        match mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some(ROOMY)) {
-            Ok(()) => Some(Disk { path }),
-            Err(errno) => {
-                println!("skipped: no file system can be mounted here: {errno}");
-                None
-            }
-        }
-    }
-
-    fn remount(&self, flags: MsFlags, options: &str) {
-        let none: Option<&str> = None;
-        mount(none, &self.path, none, MsFlags::MS_REMOUNT | flags, Some(options)).unwrap();
-    }
-
-    /// Not a byte more, not even behind the last one of the journal.
-    fn fill(&self) {
-        let stat = statvfs(&self.path).unwrap();
-        let used = (stat.blocks() - stat.blocks_free()) as u64 * stat.fragment_size() as u64;
-        // No size at all would mean no limit.
-        self.remount(MsFlags::empty(), &format!("size={}", used.max(4096)));
-        let mut filler = File::create(self.path.join("filler")).unwrap();
-        while filler.write_all(&[0; 4096]).is_ok() {}
-        if let Ok(mut journal) = File::options().append(true).open(self.path.join("journal.jsonl")) {
-            // Empty lines are passed over by every reader.
-            while journal.write_all(b"\n").is_ok() {}
-        }
-    }
-
-    fn has_room_again(&self) {
-        self.remount(MsFlags::empty(), ROOMY);
-        fs::remove_file(self.path.join("filler")).unwrap();
-    }
-
-    fn read_only(&self, yes: bool) {
-        self.remount(if yes { MsFlags::MS_RDONLY } else { MsFlags::empty() }, ROOMY);
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if let Err(errno) = umount2(&self.path, MntFlags::MNT_DETACH) {
-            println!("{} cannot be unmounted: {errno}", self.path.display());
-        }
-    }
-}
-
 fn scene(faults: &[Fault]) -> Scene {
     // Incompressible: a download of some length, with all but its end on the disk when it is held.
     let padding = Padding { files: 3, bytes: 300_000, compressible: false };

@@ -2,11 +2,15 @@
 //! register by themselves.
 
 mod common;
+mod faults;
 
-use common::{DEADLINE, Scene, TOKEN, picture, run, spoken};
+use common::{DEADLINE, Scene, TOKEN, picture, run, spoken, start};
+use faults::table::{End, saw};
+use faults::{is_started, until};
 use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::manager::jwt::{self, Signer};
 use kasm_stand_in::manager::{Behaviour, Issue, Registry};
+use kasm_stand_in::metadata::{self, Metadata};
 use kasm_stand_in::release::{Components, Fault, Options, Point};
 use serde_json::Value;
 use std::fs;
@@ -87,6 +91,14 @@ impl Guac {
     }
 }
 
+/// Records how this fault ended at this step.
+#[track_caller]
+fn fault(fault: &str, point: &str, end: End, code: i32, err: &str) {
+    let line = err.lines().rev().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    let reason = line.rsplit_once(" [").map_or("", |(_, reason)| reason.trim_end_matches(']'));
+    saw("install", fault, point, end, code, reason);
+}
+
 /// Keeps what a person sees of a failure: from the error on.
 fn shown(name: &str, err: &str) {
     let at = err.find("error: ").unwrap_or_else(|| panic!("no error in {err}"));
@@ -150,6 +162,7 @@ fn the_placeholder_that_broke_a_cluster_is_refused_before_anything_is_touched() 
     let (code, _, err) = spoken(&run(command.args(["-k", "[COMPONENT_REGISTRATION_TOKEN]", "-p", "auto"])));
     assert_eq!(code, 11, "{err}");
     shown("token-placeholder", &err);
+    fault("wrong token", "tokens", End::Untouched, code, &err);
     assert_eq!(outside(&guac.scene), before);
     assert!(guac.scene.mirror.requests().is_empty() && guac.scene.manager.requests().is_empty());
 }
@@ -168,6 +181,7 @@ fn a_registration_token_that_is_a_jwt_is_judged_as_one() {
     let (code, _, err) = with(&guac, &jwt::sign(&claims(-7200), Signer::Manager), &[]);
     assert_eq!(code, 11, "{err}");
     assert!(err.contains("[token.expired]") && err.contains("Signature has expired"), "{err}");
+    fault("expired token", "tokens", End::Untouched, code, &err);
     let (code, _, err) = with(&guac, TOKEN, &["--token-format", "jwt"]);
     assert_eq!(code, 11, "{err}");
     assert!(err.contains("Not enough segments"), "{err}");
@@ -220,10 +234,11 @@ fn its_own_address_is_found_or_taken_as_given_and_the_zone_is_default() {
 #[test]
 fn a_manager_that_refuses_the_token_is_told_in_its_own_words_and_another_run_only_proves() {
     let guac = Guac::new(&registering());
-    guac.behave(Registry { refusal: Some("The JWT token has expired.".into()), ..Registry::default() });
+    guac.behave(Registry { registration_token: Some("another20characters.".into()), ..Registry::default() });
     let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "9s"])));
     assert_eq!(code, 19, "{err}");
     shown("registration-refused", &err);
+    fault("wrong token", "prove", End::Unproved, code, &err);
     assert_eq!(guac.scene.status()["state"], "failed");
     let installers = || guac.scene.root.join("var/lib/kasm-bootstrap/attempts/2").exists();
     assert!(!installers());
@@ -233,6 +248,18 @@ fn a_manager_that_refuses_the_token_is_told_in_its_own_words_and_another_run_onl
     assert_eq!(code, 0, "{err}");
     assert!(!installers(), "it was installed again");
     guac.ended_well();
+}
+
+#[test]
+fn a_registration_token_that_expires_on_the_way_is_told_by_the_manager() {
+    let guac = Guac::new(&registering());
+    // Within the leeway that every clock is granted, and past the manager's.
+    let token = jwt::sign(&serde_json::json!({ "exp": jwt::now() - 20 }), Signer::Manager);
+    fs::write(&guac.token, token).unwrap();
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "9s"])));
+    assert_eq!(code, 19, "{err}");
+    assert!(err.contains("only the leeway keeps it") && err.contains("The JWT token has expired."), "{err}");
+    fault("expired token", "prove", End::Unproved, code, &err);
 }
 
 #[test]
@@ -254,6 +281,7 @@ fn a_manager_that_goes_away_before_the_registration_is_named_and_the_node_stays(
     assert_eq!(code, 19, "{err}");
     assert!(err.contains("[health.not-registered]") && err.contains("which is not reachable from here"), "{err}");
     assert!(err.contains("waiting for the registration of "), "{err}");
+    fault("manager down", "install", End::Unproved, code, &err);
     assert!(guac.scene.root.join("opt/kasm/current").exists());
 
     guac.scene.manager.take_down(false);
@@ -278,6 +306,47 @@ fn a_manager_that_is_down_is_named_before_anything_is_installed() {
     let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "8s"])));
     assert_eq!(code, 13, "{err}");
     assert!(!guac.scene.root.join("opt").exists());
+    fault("manager down", "manager", End::Untouched, code, &err);
+}
+
+#[test]
+fn a_manager_that_goes_away_after_the_registration_does_not_matter() {
+    let guac = Guac::new(&registering());
+    guac.scene.containers(Script { looks: 3, ..Script::default() });
+    let mut command = guac.install(&[]);
+    let output = std::thread::scope(|scope| {
+        let work = scope.spawn(|| run(&mut command));
+        until(&guac.scene, |entry| is_started(entry, "prove"));
+        guac.scene.manager.take_down(true);
+        work.join().unwrap()
+    });
+    let (code, _, err) = spoken(&output);
+    assert_eq!(code, 0, "{err}");
+    guac.ended_well();
+    fault("manager down", "prove", End::New, code, &err);
+}
+
+#[test]
+fn a_clock_that_is_a_day_ahead_calls_nothing_expired_that_the_manager_does_not() {
+    // Two hours ago by our clock, tomorrow by the manager's.
+    let exp = jwt::now() - 7200;
+    let auth = jwt::sign(&serde_json::json!({ "exp": exp, "authorizations": [80, 90] }), Signer::Manager);
+    let lines = format!(
+        "local file\nfor file in \"$KASM_BOOTSTRAP_ROOT\"/opt/kasm/current/conf/app/*/*.app.config.yaml; do\n\
+         sed -i -e '/^  registration_token:/d' -e '/^  public_jwt_cert:/d' -e 's/^  auth_token:.*/  auth_token: {auth}/' \
+         \"$file\"\nprintf '  public_jwt_cert: \"{}\"\\n' >>\"$file\"\ndone\n",
+        jwt::CERTIFICATE.trim_end().replace('\n', "\\\\n"),
+    );
+    let registered = Fault::Bash { at: Point::Started, lines };
+    let guac = Guac::new(&Options { faults: vec![registered], ..Options::default() });
+    let then = std::time::SystemTime::now() - Duration::from_secs(86_400);
+    guac.scene.manager.behave(Behaviour { date: Some(httpdate::fmt_http_date(then)), ..Behaviour::default() });
+    fs::write(&guac.token, jwt::sign(&serde_json::json!({ "exp": exp }), Signer::Manager)).unwrap();
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "20s"])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("this machine's clock is 1 day ahead of the manager's"), "{err}");
+    fault("clock off", "tokens", End::New, code, &err);
+    fault("clock off", "prove", End::New, code, &err);
 }
 
 #[test]
@@ -288,4 +357,72 @@ fn a_container_that_stays_ill_is_named_although_its_component_is_registered() {
     let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "9s"])));
     assert_eq!(code, 19, "{err}");
     assert!(err.contains("kasm_rdp_gateway is running but unhealthy [health.containers]"), "{err}");
+    fault("container unhealthy", "prove", End::Unproved, code, &err);
+}
+
+#[test]
+fn its_address_can_be_the_one_its_cloud_knows() {
+    let openstack = metadata::Behaviour::other(None, &[("/latest/meta-data/public-ipv4", "203.0.113.7")]);
+    let table = [
+        ("ec2-private", metadata::Behaviour::ec2(None), "172.31.5.9"),
+        ("ec2-public", metadata::Behaviour::ec2(None), "203.0.113.9"),
+        ("openstack-public", openstack, "203.0.113.7"),
+    ];
+    for (method, behaviour, expected) in table {
+        let (guac, service) = (Guac::new(&registering()), Metadata::start(behaviour));
+        let mut command = guac.install(&["-p", method]);
+        let (code, _, err) = spoken(&run(command.env("KASM_BOOTSTRAP_METADATA_ENDPOINT", service.url())));
+        assert_eq!(code, 0, "{method}: {err}");
+        assert!(guac.files()[0].contains(&format!("server_address: {expected}")), "{}", guac.files()[0]);
+    }
+}
+
+#[test]
+fn a_configuration_file_alone_is_enough() {
+    let guac = Guac::new(&registering());
+    let file = guac.scene.root.join("etc/kasm-bootstrap/config.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let (api, url, digest) = (guac.scene.manager.address(), guac.scene.url(), &guac.scene.release.sha256);
+    let text = format!(
+        "role = \"guac\"\ndeadline = \"{DEADLINE}\"\n[release]\nurls = [\"{url}\"]\nsha256 = \"{digest}\"\n\
+         [guac]\napi_host = \"{api}\"\nregistration_token = \"{TOKEN}\"\nzone = \"emea\"\n\
+         [health]\nsettle = \"1s\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, _, err) = spoken(&run(guac.scene.command().arg("install")));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("waiting for 1.0 s without a restart"), "{err}");
+    fs::remove_file(&file).unwrap();
+    guac.ended_well();
+    assert!(guac.files()[0].contains("zone: emea"));
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_waits_for_the_registration_is_gone_on_with() {
+    let late = Components { after: Duration::from_secs(1), ..Components::default() };
+    let guac = Guac::new(&Options { components: Some(late), ..Options::default() });
+    let mut child = start(&mut guac.install(&[]), &guac.scene.root.join("first.txt"));
+    until(&guac.scene, |entry| is_started(entry, "prove"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (code, _, err) = spoken(&run(&mut guac.install(&[])));
+    assert_eq!(code, 0, "{err}");
+    assert!(!guac.scene.root.join("var/lib/kasm-bootstrap/attempts/2").exists(), "it was installed again");
+    guac.ended_well();
+    // And one that is to begin anew wipes what is there.
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--force"])));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("wiping /opt/kasm/1.18.1 with its configuration, certificates and tokens"), "{err}");
+    guac.ended_well();
+}
+
+#[test]
+fn its_plan_says_what_is_proved_of_it() {
+    let guac = Guac::new(&registering());
+    let (code, plan, err) = spoken(&run(&mut guac.install(&["--dry-run"])));
+    assert_eq!(code, 0, "{err}");
+    let last = plan.lines().last().unwrap_or_default().trim();
+    insta::assert_snapshot!(last, @"12. prove      see that the configuration holds what was asked for, that the containers are healthy and stay so, and that each component is registered (after install)");
+    assert!(plan.contains("check the component registration token without using it"), "{plan}");
 }

@@ -47,8 +47,8 @@ impl Node {
         let node = Node { directory, docker };
         let names = ["kasm_guac", "kasm_rdp_gateway", "kasm_rdp_https_gateway", "kasm_proxy"];
         node.start(&names);
-        for index in 0..3 {
-            node.write(index, "", &Jwt { authorizations: FILES[index].2, ..Jwt::default() }.signed());
+        for (index, (_, _, authorizations)) in FILES.into_iter().enumerate() {
+            node.write(index, "", &Jwt { authorizations, ..Jwt::default() }.signed());
         }
         symlink("/opt/kasm/1.18.1", node.paths().kasm_current()).unwrap();
         node

@@ -223,13 +223,19 @@ impl KasmFlags {
 
     /// Reads the whole configuration, these flags being its last layer.
     pub fn load(&self, global: &Global) -> Result<Loaded, config::Error> {
+        self.load_above(global, Layer::default())
+    }
+
+    /// The same with a layer below all others.
+    pub fn load_above(&self, global: &Global, lowest: Layer) -> Result<Loaded, config::Error> {
         let paths = global.paths();
-        config::load(&Sources {
+        let sources = Sources {
             paths: &paths,
             file: global.config.as_deref(),
             environment: std::env::vars_os().collect(),
             flags: self.layer(),
-        })
+        };
+        config::load_above(lowest, &sources)
     }
 }
 

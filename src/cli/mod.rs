@@ -11,10 +11,12 @@ pub mod kasm_flags;
 pub mod plan;
 pub mod preflight;
 pub mod release;
+pub mod rollback;
 pub mod run;
 pub mod status;
 pub mod teller;
 pub mod token;
+pub mod upgrade;
 mod usage;
 pub mod views;
 
@@ -71,6 +73,10 @@ impl Global {
 enum Command {
     /// Install: one shot, safe to repeat
     Install(install::Args),
+    /// Upgrade: to another version, or back to where it was
+    Upgrade(upgrade::Args),
+    /// Back to the version before
+    Rollback(rollback::Args),
     /// The service: install if needed, then watch
     Run(run::Args),
     /// What would happen, without doing it
@@ -129,6 +135,8 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Install(args) => install::run(global, args).await,
+        Command::Upgrade(args) => upgrade::run(global, args).await,
+        Command::Rollback(args) => rollback::run(global, args).await,
         Command::Run(args) => run::run(global, args).await,
         Command::Plan(args) => plan::run(global, args).await,
         Command::Preflight(args) => preflight::run(global, args).await,

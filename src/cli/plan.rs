@@ -4,9 +4,11 @@ use super::kasm_flags::KasmFlags;
 use super::{Global, answer::Answer};
 use crate::error::Failure;
 use crate::flow::install::Install;
+use crate::flow::rollback::{self, Asked};
+use crate::flow::upgrade::{Change, Options, ROLLBACK_BUDGET};
 use crate::intent::Intent;
 use crate::paths::Paths;
-use crate::step::PlannedStep;
+use crate::step::{Plan, PlannedStep};
 use crate::words;
 use clap::Subcommand;
 use serde_json::json;
@@ -26,13 +28,52 @@ enum Verb {
         #[command(flatten)]
         kasm: Box<KasmFlags>,
     },
+    /// What `upgrade` would do
+    Upgrade(Box<super::upgrade::Args>),
 }
 
 /// Runs the command.
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
-    let Verb::Install { kasm } = args.verb;
-    let intent = super::install::intent(global, &kasm)?;
-    install(&global.paths(), intent)
+    match args.verb {
+        Verb::Install { kasm } => install(&global.paths(), super::install::intent(global, &kasm)?),
+        Verb::Upgrade(args) => {
+            let (intent, options) = args.intent(global)?;
+            upgrade(&global.paths(), intent, options)
+        }
+    }
+}
+
+/// The plan of an upgrade.
+pub fn upgrade(paths: &Paths, intent: Intent, options: Options) -> Result<Answer, Failure> {
+    let (role, budget) = (intent.role, intent.budget.saturating_add(options.drain.unwrap_or_default()));
+    let work = Change::new(paths, intent, options)?;
+    let plan = work.plan();
+    let from = work.old.version.clone();
+    let head = format!(
+        "upgrade: role {role}, from {}, within {}; if it fails after it changed something, back within {} more",
+        from.as_deref().unwrap_or("an unknown version"),
+        words::span(budget),
+        words::span(ROLLBACK_BUDGET)
+    );
+    let detail = json!({ "role": role, "from": from, "budget_s": budget.as_secs() });
+    Ok(answer(&plan, head, detail))
+}
+
+/// The plan of a rollback.
+pub fn rollback(paths: &Paths, asked: &Asked) -> Result<Answer, Failure> {
+    let (_, plan, target) = rollback::plan(paths, asked)?;
+    let head = format!("rollback: role {}, from Kasm {} back to Kasm {}", target.role, target.leaves, target.to);
+    let detail = json!({ "role": target.role, "from": target.leaves, "to": target.to });
+    Ok(answer(&plan, head, detail))
+}
+
+fn answer(plan: &Plan<Change>, head: String, detail: serde_json::Value) -> Answer {
+    let steps = plan.describe();
+    let mut json = json!({ "schema": 1, "verb": plan.verb, "fingerprint": plan.fingerprint, "steps": steps });
+    if let (Some(all), serde_json::Value::Object(detail)) = (json.as_object_mut(), detail) {
+        all.extend(detail);
+    }
+    Answer::new(head + &lines(&steps), json)
 }
 
 /// The plan of an install.

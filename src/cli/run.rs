@@ -33,8 +33,6 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let systemd = Systemd::from_environment();
     let console = Console { systemd: systemd.clone(), teller: Teller::new(global) };
     let file = global.config.as_deref();
-    let mut views = views::views(global);
-    views.push(Box::new(systemd.clone()));
     let load = || {
         let environment = std::env::vars_os().collect();
         config::load(&Sources { paths: &paths, file, environment, flags: Layer::default() })
@@ -44,10 +42,15 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         let options = load().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
         options.console.then(|| Serial::of(&paths)).flatten()
     };
-    if let Some(console) = serial() {
-        views.push(Box::new(console));
-    }
-    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views };
+    let views = || {
+        let mut views = views::views(global);
+        views.push(Box::new(systemd.clone()));
+        if let Some(console) = serial() {
+            views.push(Box::new(console));
+        }
+        views
+    };
+    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views: &views };
     let life = async {
         let result = boot::run(boot).await;
         if let Err(failure) = &result {

@@ -3,7 +3,7 @@
 
 use super::layer::{Layer, Origin, Raw};
 use super::{schema, value};
-use crate::intent::Role;
+use crate::intent::{HostPort, Role};
 use crate::kasm;
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
@@ -72,17 +72,14 @@ pub fn layer(paths: &Paths, installed: &Installed) -> Result<Layer, kasm::Error>
     Ok(layer)
 }
 
-/// The first of the manager's names, with its port where it needs one.
+/// The manager by its first name, with its port where it needs one; `None` where that is no name.
+pub fn manager(names: &[String], port: Option<u16>) -> Option<HostPort> {
+    let known = value::host_port(names.first()?).ok()?;
+    Some(HostPort { port: known.port.or(port.filter(|port| *port != 443)), host: known.host })
+}
+
 fn host(names: &[String], port: Option<u16>) -> Option<String> {
-    let name = names.first()?;
-    let known = value::host_port(name).ok()?;
-    Some(match (known.port, port) {
-        (None, Some(port)) if port != 443 => match known.host.contains(':') {
-            true => format!("[{}]:{port}", known.host),
-            false => format!("{}:{port}", known.host),
-        },
-        _ => name.clone(),
-    })
+    manager(names, port).map(|manager| manager.to_string())
 }
 
 #[cfg(test)]

@@ -100,6 +100,11 @@ impl Merged {
         Some(filled.as_ref().map_err(Error::clone))
     }
 
+    /// True if a setting was given for this very run: by a flag, or in the environment.
+    pub fn is_given_for_this_run(&self, key: &str) -> bool {
+        matches!(self.get(key).map(|entry| &entry.origin), Some(Origin::Flag(_) | Origin::Environment(_)))
+    }
+
     /// The check-in token of a server pool, where one was given and could be read.
     pub fn checkin_token(&self) -> Option<&Secret> {
         self.secret("manager.checkin_token")?.ok()

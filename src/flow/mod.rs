@@ -4,4 +4,6 @@ pub mod bake;
 pub mod boot;
 pub mod install;
 pub mod repair;
+pub mod rollback;
 pub mod run;
+pub mod upgrade;

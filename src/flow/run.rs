@@ -23,6 +23,22 @@ pub struct Report {
     pub took_ms: u64,
 }
 
+/// What is on record of a run from its beginning on.
+pub struct Begin {
+    verb: &'static str,
+    fingerprint: String,
+    steps: Vec<&'static str>,
+    budget: Duration,
+}
+
+impl Begin {
+    /// The beginning of a plan's run.
+    pub fn of<W>(plan: &Plan<W>, budget: Duration) -> Begin {
+        let steps = plan.steps.iter().map(|step| step.name).collect();
+        Begin { verb: plan.verb, fingerprint: plan.fingerprint.clone(), steps, budget }
+    }
+}
+
 /// A run that holds the lock and knows what came before it, but has not begun.
 pub struct Ready {
     lock: RunLock,
@@ -55,22 +71,36 @@ impl Ready {
         views: Vec<Box<dyn View>>,
         put_back: impl FnOnce() -> F,
     ) -> Result<Report, Failure> {
+        let begin = Begin::of(plan, budget);
+        let body = async |hub: &Hub, earlier: Option<&Earlier>| engine::execute(plan, work, hub, earlier, budget).await;
+        self.record(begin, views, body, put_back).await
+    }
+
+    /// What [`Ready::run`] does, with whatever `body` does for its work: more than one plan, one after the other.
+    /// It is given what earlier runs have finished.
+    pub async fn record<F: Future<Output = Vec<String>>>(
+        self,
+        begin: Begin,
+        views: Vec<Box<dyn View>>,
+        body: impl AsyncFnOnce(&Hub, Option<&Earlier>) -> Result<Outcome, Failure>,
+        put_back: impl FnOnce() -> F,
+    ) -> Result<Report, Failure> {
         let begun = Instant::now();
         let hub = Hub::new(identifier(), self.journal, views);
         // What an earlier run finished counts only while that run did not come to its good end: after
         // one, the machine is asked, not the journal.
         let earlier = self.earlier.filter(|earlier| !earlier.ended_well);
         hub.tell(Event::RunStarted {
-            verb: plan.verb.into(),
-            fingerprint: plan.fingerprint.clone(),
+            verb: begin.verb.into(),
+            fingerprint: begin.fingerprint,
             version: env!("CARGO_PKG_VERSION").into(),
             boot: boot_id(),
             pid: std::process::id(),
-            budget_ms: millis(budget),
+            budget_ms: millis(begin.budget),
             resumes: earlier.as_ref().map(|earlier| earlier.run.clone()),
-            steps: plan.steps.iter().map(|step| step.name.to_owned()).collect(),
+            steps: begin.steps.iter().map(|step| (*step).to_owned()).collect(),
         })?;
-        let result = engine::execute(plan, work, &hub, earlier.as_ref(), budget).await;
+        let result = body(&hub, earlier.as_ref()).await;
         for warning in put_back().await {
             // Only a warning: `tell` does not fail for it.
             let _ = hub.tell(Event::StepNote { step: "recover".into(), text: warning, warning: true });

@@ -90,7 +90,7 @@ impl CommandLine {
         flags: &ScriptFlags,
         release: Option<&str>,
     ) -> Result<CommandLine, Error> {
-        let mut line = Builder { flags, release, role: intent.role, args: Vec::new() };
+        let mut line = Builder { script: "install.sh", flags, release, role: intent.role, args: Vec::new() };
         line.value("role", intent.role.as_str())?;
         line.flag("accept-eula")?;
         line.pasted("public-hostname", "the node's address", address)?;
@@ -135,6 +135,49 @@ impl CommandLine {
         Ok(CommandLine { script, args: line.args })
     }
 
+    /// The command line of `upgrade.sh` (docs/kasm-facts.md, 3), and the installer's settings that this script
+    /// does not take and that are left out. It reads everything else from the old configuration; `address` and
+    /// `api_host` are given only where that lacks them.
+    ///
+    /// # Errors
+    /// As of [`CommandLine::install`].
+    pub fn upgrade(
+        script: PathBuf,
+        intent: &Intent,
+        (address, api_host): (Option<&str>, Option<&str>),
+        flags: &ScriptFlags,
+    ) -> Result<(CommandLine, Vec<String>), Error> {
+        let release = intent.release.version.as_deref();
+        let mut line = Builder { script: "upgrade.sh", flags, release, role: intent.role, args: Vec::new() };
+        line.value("role", intent.role.as_str())?;
+        if intent.role == Role::Guac {
+            line.secret("registration-token", "the registration token", &intent.manager.token)?;
+        }
+        if let Some(address) = address {
+            line.pasted("public-hostname", "the node's address", address)?;
+        }
+        if let Some(api_host) = api_host {
+            line.pasted("api-hostname", "the manager's address", api_host)?;
+        }
+        let mut left_out = Vec::new();
+        for flag in intent.installer.flags.iter().filter(|flag| *flag != "accept-eula" && *flag != "no-swap-check") {
+            match line.find(flag) {
+                Some(_) => line.flag(flag)?,
+                None => left_out.push(format!("--{flag}")),
+            }
+        }
+        for (name, value) in &intent.installer.values {
+            match line.find(name) {
+                Some(_) => line.value(name, value)?,
+                None => left_out.push(format!("--{name}")),
+            }
+        }
+        for extra in &intent.installer.extra {
+            line.extra(extra)?;
+        }
+        Ok((CommandLine { script, args: line.args }, left_out))
+    }
+
     /// The arguments as they may be shown.
     pub fn shown_args(&self) -> Vec<String> {
         self.args.iter().map(|arg| arg.shown().to_owned()).collect()
@@ -163,6 +206,7 @@ impl CommandLine {
 }
 
 struct Builder<'a> {
+    script: &'static str,
     flags: &'a ScriptFlags,
     release: Option<&'a str>,
     role: Role,
@@ -243,7 +287,7 @@ impl Builder<'_> {
 
     fn unknown(&self, flag: String) -> Error {
         let release = self.release.map_or_else(|| "this release".to_owned(), |version| format!("release {version}"));
-        Error::UnknownFlag { flag, release }
+        Error::UnknownFlag { script: self.script, flag, release }
     }
 }
 

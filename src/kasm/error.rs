@@ -24,8 +24,10 @@ impl fmt::Display for LastWords {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The release's script lacks an option that is needed.
-    #[error("{release}'s install.sh has no {flag}")]
+    #[error("{release}'s {script} has no {flag}")]
     UnknownFlag {
+        /// `install.sh`, `upgrade.sh`.
+        script: &'static str,
         /// The option as it was looked for.
         flag: String,
         /// `release 1.16.1`, or `this release`.
@@ -180,8 +182,8 @@ impl Explain for Error {
 
     fn help(&self) -> String {
         match self {
-            Error::UnknownFlag { flag, .. } => {
-                format!("leave {flag} out, or pick a release that has it: `bash kasm_release/install.sh --help` lists them")
+            Error::UnknownFlag { flag, script, .. } => {
+                format!("leave {flag} out, or pick a release that has it: `bash kasm_release/{script} --help` lists them")
             }
             Error::BadValue { what, .. } => format!("change {what} to one that Kasm's scripts can take"),
             Error::NoScript { .. } => "run again with --force to fetch and unpack the release anew".into(),

@@ -31,18 +31,26 @@ struct Inner {
     views: Vec<Box<dyn View>>,
     output_lines: u32,
     waiting: Vec<(&'static str, String)>,
+    /// What cannot be recorded is no reason to stop any more.
+    forgiving: bool,
 }
 
 impl Hub {
     /// A hub for one run.
     pub fn new(run: String, journal: Journal, views: Vec<Box<dyn View>>) -> Hub {
-        let inner = Inner { journal, views, output_lines: 0, waiting: Vec::new() };
+        let inner = Inner { journal, views, output_lines: 0, waiting: Vec::new(), forgiving: false };
         Hub { run, begun: Instant::now(), inner: Mutex::new(inner) }
     }
 
     /// The run's identifier.
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    /// From now on what cannot be recorded is no failure: for putting back what must not be left as it is, and
+    /// what has a record of its own.
+    pub fn forgive(&self) {
+        self.lock().forgiving = true;
     }
 
     /// Records an event and shows it. Fails only if it must last and cannot be recorded; the views see
@@ -56,7 +64,7 @@ impl Hub {
         for view in &mut inner.views {
             view.event(&entry);
         }
-        if entry.event.must_last() { result } else { Ok(()) }
+        if entry.event.must_last() && !inner.forgiving { result } else { Ok(()) }
     }
 
     /// What a step said last that it waits for.

@@ -1,6 +1,7 @@
 //! What the tests of faults share: how a scene is looked at while a run is at work, and afterwards.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod disk;
 pub mod table;
 
 use crate::common::{Scene, TOKEN, holds};

@@ -4,8 +4,9 @@ use super::super::error::Error;
 use super::super::merged::Merged;
 use super::super::value;
 use super::Reader;
-use crate::intent::{AddressChoice, HostPort, InstallerIntent, MetadataOptions, ReleaseIntent, Role, Source};
+use crate::intent::{AddressChoice, HostPort, InstallerIntent, Intent, MetadataOptions, ReleaseIntent, Role, Source};
 use crate::net;
+use std::time::Duration;
 
 /// As much of the intent as is known, for those who need no more.
 #[derive(Debug, Clone)]
@@ -55,6 +56,13 @@ impl Merged {
         let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
         let network = reader.network();
         Error::of(reader.errors).map_or(Ok(network), Err)
+    }
+
+    /// How long containers must stay up, for those who need no more.
+    pub fn settle(&self) -> Result<Duration, Error> {
+        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
+        let settle = reader.parsed("health.settle", value::duration).unwrap_or(Intent::SETTLE);
+        Error::of(reader.errors).map_or(Ok(settle), Err)
     }
 
     /// The release alone, for those who fetch it long before anything else is known. `None` where nothing

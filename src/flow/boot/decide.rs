@@ -25,8 +25,26 @@ pub(super) fn with(paths: &Paths, intent: Box<Intent>, identity: &Identity, supe
             say(&receipt, "and proved: it is only watched", supervisor);
             Decision::Watch(Watched::of(&intent), intent.budget)
         }
+        // Somebody has upgraded it by hand, or went back; or the configuration is ahead of it. Whatever it is, a
+        // node that was proved here is not wiped for it, and an upgrade is for somebody to ask for.
+        Some((receipt, installed))
+            if is_another_version(&receipt, &installed, &intent) && !is_copy(&receipt, identity) =>
+        {
+            let (is, wanted) = (installed.version.unwrap_or_default(), intent.release.version.unwrap_or_default());
+            supervisor.warn(&format!(
+                "the configuration names Kasm {wanted}, and Kasm {is} is installed here and proved: it is only watched; \
+                 `kasm-bootstrap upgrade --release {wanted}` upgrades it, or put {is} into the configuration"
+            ));
+            Decision::Watch(Watched { role: receipt.role, started: true }, intent.budget)
+        }
         _ => Decision::Install(intent),
     }
+}
+
+/// True for another version of the same role.
+fn is_another_version(receipt: &Receipt, installed: &Installed, intent: &Intent) -> bool {
+    let wanted = intent.release.version.as_deref();
+    wanted.is_some_and(|wanted| !installed.is_version(wanted)) && receipt.role == intent.role
 }
 
 /// While the configuration lacks something: a node that was proved on this very instance needs none. A

@@ -1,6 +1,7 @@
 //! The life of the service: from the machine's start to a node that is up, and from then on watching it.
 //!
 //! ```text
+//! (an upgrade that is open comes to its end first: flow::upgrade)
 //! cloud-init's network stage ─> user-data ─> configuration ─┬─> install ─┬─> watch
 //!                                                           └────────────┘ what is proved already
 //! ```
@@ -14,10 +15,12 @@ mod decide;
 mod handed;
 mod watch;
 
+use super::upgrade::prove::is_unproved;
+use super::upgrade::{self, record::Open};
 use super::{install, repair};
 use crate::config::{self, Loaded, Ready, RunOptions};
 use crate::deadline::Deadline;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::intent::{Intent, Role};
 use crate::machine::cloud_init;
 use crate::machine::instance::Identity;
@@ -46,7 +49,7 @@ pub struct Boot<'a> {
     /// Who wants to know.
     pub supervisor: &'a dyn Supervisor,
     /// The views of a run.
-    pub views: Vec<Box<dyn View>>,
+    pub views: &'a dyn Fn() -> Vec<Box<dyn View>>,
 }
 
 /// Runs until it is told to stop; then the signal's name.
@@ -59,7 +62,11 @@ pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
     // From here on, so that no signal falls between two of the things below.
     let mut signals = Signals::listen()?;
     let place = configuration::Place { paths, file, load };
-    let prepare = prepare(&place, supervisor);
+    let open = match finish(&mut signals, paths, supervisor, views()).await? {
+        Either::Left(open) => open,
+        Either::Right(signal) => return Ok(stopped(supervisor, signal)),
+    };
+    let prepare = prepare(&place, open, supervisor);
     let Prepared { options, identity, decision } = match or_signal(&mut signals, prepare).await {
         Either::Left(prepared) => prepared?,
         Either::Right(signal) => return Ok(stopped(supervisor, signal)),
@@ -72,7 +79,7 @@ pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
         Decision::Install(intent) => {
             let watched = Watched::of(&intent);
             let budget = Deadline::after(intent.budget);
-            let installed = install(&mut signals, paths, *intent, identity, supervisor, views).await;
+            let installed = install(&mut signals, paths, *intent, identity, supervisor, views()).await;
             match installed? {
                 Either::Left(proved) => (watched, (!proved).then_some(budget)),
                 Either::Right(signal) => return Ok(stopped(supervisor, signal)),
@@ -106,7 +113,13 @@ struct Prepared {
 }
 
 /// Everything before something is done: waiting, reading, deciding.
-async fn prepare(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) -> Result<Prepared, Failure> {
+///
+/// `open`: the role of an upgrade that stands and could not be proved yet. Such a node is watched.
+async fn prepare(
+    place: &configuration::Place<'_>,
+    open: Option<Role>,
+    supervisor: &dyn Supervisor,
+) -> Result<Prepared, Failure> {
     supervisor.status("starting");
     // As far as it is there already; whether it is right is asked when everybody has written his part.
     let loaded = (place.load)().ok();
@@ -114,6 +127,10 @@ async fn prepare(place: &configuration::Place<'_>, supervisor: &dyn Supervisor) 
     announce(&early, supervisor);
     cloud_init::network_stage(place.paths, Deadline::after(CLOUD_INIT), supervisor).await;
     let here = Identity::find(place.paths, None);
+    if let Some(role) = open {
+        let watched = Watched { role, started: true };
+        return Ok(Prepared { options: early, identity: here, decision: Decision::Watch(watched, Intent::BUDGET) });
+    }
     if let Some((options, decision)) = configuration::settled(place, &here, supervisor) {
         announce(&options, supervisor);
         return Ok(Prepared { options, identity: here, decision });
@@ -161,6 +178,44 @@ async fn install(
     }
 }
 
+/// Brings an upgrade that was cut off to its end, before anything is decided: the new version proved, or the
+/// version before back. Left: the role of one that stands and that only its manager could prove. Right: it was
+/// told to stop, and has.
+async fn finish(
+    signals: &mut Signals,
+    paths: &Paths,
+    supervisor: &dyn Supervisor,
+    views: Vec<Box<dyn View>>,
+) -> Result<Either<Option<Role>, &'static str>, Failure> {
+    let role = Open::read(paths)?.map(|open| open.role);
+    let mut work = pin!(upgrade::finish(paths, views));
+    let (result, signal) = match or_signal(signals, work.as_mut()).await {
+        Either::Left(result) => (result, None),
+        Either::Right(signal) => {
+            supervisor.stopping();
+            (work.await, Some(signal))
+        }
+    };
+    match (result, signal) {
+        // Whatever was cut by it is on record, for the next start.
+        (_, Some(signal)) => Ok(Either::Right(signal)),
+        (Ok(None), None) => Ok(Either::Left(None)),
+        (Ok(Some(report)), None) => {
+            supervisor.warn(&format!("an upgrade had been cut off: {}", report.detail));
+            Ok(Either::Left(None))
+        }
+        (Err(failure), None) if failure.exit() == Exit::RolledBack => {
+            supervisor.warn(&failure.message);
+            Ok(Either::Left(None))
+        }
+        (Err(failure), None) if is_unproved(&failure) => {
+            supervisor.warn(&failure.message);
+            Ok(Either::Left(role))
+        }
+        (Err(failure), None) => Err(failure),
+    }
+}
+
 /// The reason of a run that a signal has ended.
 const INTERRUPTED: &str = "run.interrupted";
 
@@ -168,8 +223,11 @@ const INTERRUPTED: &str = "run.interrupted";
 async fn tidy(paths: &Paths, supervisor: &dyn Supervisor) {
     // Whoever holds the lock is at work and needs what it has changed.
     let Ok(_lock) = RunLock::take(paths, "run") else { return };
-    for warning in install::put_back(paths).await.into_iter().chain(repair::put_back(paths).await) {
+    for warning in install::put_back(paths).await {
         supervisor.warn(&warning);
+    }
+    if let Some(words) = repair::end(paths, supervisor).await {
+        supervisor.note(&words);
     }
 }
 

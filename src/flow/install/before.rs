@@ -1,6 +1,8 @@
 //! What comes before anything on the machine is changed: leftovers, tokens, is it there already,
 //! preflight.
 
+use super::super::repair;
+use super::super::upgrade::record::{Open, Phase};
 use super::{Install, systemctl};
 use crate::apt;
 use crate::deadline::Deadline;
@@ -31,19 +33,46 @@ const FOLLOWED: [&str; 6] = ["manager-name", "manager-tcp", "manager-tls", "mana
 
 /// Puts back what a killed run has left: timers paused, apt's snippet, an installer still at work.
 pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+    if let Some(open) = Open::read(&work.paths)? {
+        match open.phase {
+            // Nothing was changed yet.
+            Phase::Prepared => Open::remove(&work.paths)?,
+            _ => return Err(still_open(&open)),
+        }
+    }
+    put_back(&work.paths, cx).await
+}
+
+/// Refuses to touch what an upgrade has not come to its end with.
+pub(in crate::flow) fn still_open(open: &Open) -> Failure {
+    let (from, to) = (&open.from, &open.to);
+    Failure::new(
+        Exit::Preflight,
+        "upgrade.open",
+        match open.is_by_hand() {
+            true => format!("the way back from Kasm {to} to {from}, begun at {}, has not come to its end", open.at),
+            false => format!("the upgrade from Kasm {from} to {to}, begun at {}, has not come to its end", open.at),
+        },
+        "`kasm-bootstrap upgrade` with the same flags finishes it and goes on; `kasm-bootstrap rollback` goes back to \
+         the version before",
+    )
+}
+
+/// What a killed run has left, whatever it was to do.
+pub(in crate::flow) async fn put_back(paths: &Paths, cx: Context<'_>) -> Result<Finish, Failure> {
     let mut put_back = Vec::new();
-    let restored = apt::timers::restore_leftovers(&work.paths, systemctl().as_ref(), cx.observer).await;
+    let restored = apt::timers::restore_leftovers(paths, systemctl().as_ref(), cx.observer).await;
     if !restored.is_empty() {
         put_back.push(format!("started {} again", restored.join(" and ")));
     }
-    match apt::snippet::remove(&work.paths) {
-        Ok(true) => put_back.push(format!("removed {}", work.paths.shown(&work.paths.apt_snippet()).display())),
+    match apt::snippet::remove(paths) {
+        Ok(true) => put_back.push(format!("removed {}", paths.shown(&paths.apt_snippet()).display())),
         Ok(false) => {}
-        Err(error) => cx.observer.warn(&format!("{} cannot be removed: {error}", work.paths.apt_snippet().display())),
+        Err(error) => cx.observer.warn(&format!("{} cannot be removed: {error}", paths.apt_snippet().display())),
     }
-    sweep(&work.paths);
-    if let Some(attempt) = super::installer::last_attempt(&work.paths) {
-        let record = work.paths.attempt_dir(attempt).join("installer.pid");
+    sweep(paths);
+    if let Some(attempt) = super::installer::last_attempt(paths) {
+        let record = paths.attempt_dir(attempt).join("installer.pid");
         match session::end_leftover(&record, run::GRACE, cx.observer).await? {
             Leftover::None => {}
             Leftover::Gone => put_back.push("cleared the record of an installer that is gone".into()),
@@ -58,7 +87,7 @@ pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             }
         }
     }
-    put_back.extend(crate::flow::repair::put_back(&work.paths).await);
+    put_back.extend(repair::end(paths, cx.observer).await);
     if put_back.is_empty() {
         return Ok(Finish::Skipped("nothing was left behind".into()));
     }
@@ -154,7 +183,7 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             Exit::Preflight,
             "preflight.other-version",
             format!("{name} is installed here, and {} was asked for", work.wanted()),
-            "to replace it and lose its configuration, use --force; to upgrade it, run the new release's upgrade.sh",
+            "to replace it and lose its configuration, use --force; to upgrade it, run `kasm-bootstrap upgrade` with the same --release",
         ));
     }
     if receipt.as_ref().is_some_and(|receipt| !receipt.proved) {

@@ -2,6 +2,7 @@
 
 use super::Install;
 use crate::apt;
+use crate::blocking;
 use crate::durable;
 use crate::error::{Exit, Failure};
 use crate::health::{self, Proof};
@@ -24,7 +25,7 @@ use std::io;
 use std::path::Path;
 
 /// So often is the installer run when others take apt's locks from under it.
-const RUNS: u32 = 3;
+pub(in crate::flow) const RUNS: u32 = 3;
 /// So many attempts are kept for reading.
 const ATTEMPTS_KEPT: u32 = 10;
 /// How long Kasm's own stop script may take before a wipe.
@@ -36,7 +37,8 @@ pub fn last_attempt(paths: &Paths) -> Option<u32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max()
 }
 
-fn new_attempt(paths: &Paths) -> Result<u32, Failure> {
+/// A new attempt's number; its directory is there.
+pub(in crate::flow) fn new_attempt(paths: &Paths) -> Result<u32, Failure> {
     let attempt = last_attempt(paths).unwrap_or(0).saturating_add(1);
     durable::directory(&paths.attempt_dir(attempt), 0o700).map_err(|source| {
         let path = paths.attempt_dir(attempt).display().to_string();
@@ -103,6 +105,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             format!("read /var/lib/kasm-bootstrap/attempts/{attempt}/installer.log"),
         ));
     };
+    sync(&work.paths, cx).await;
     // By hand nobody asks which instance this is, but whoever copies this disk wants to be told from it.
     let here = Identity::find(&work.paths, None);
     let receipt = Receipt {
@@ -126,6 +129,22 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     )))
 }
 
+/// Scripts sync nothing, and a power cut must not empty what goes on record as installed: files of Kasm's, units, and
+/// Docker's own. Below a root there is no power to be cut.
+pub async fn sync(paths: &Paths, cx: Context<'_>) {
+    if !paths.is_machine() {
+        return;
+    }
+    let directory = paths.kasm_dir();
+    let synced = blocking::run(move || durable::sync_filesystem(&directory));
+    let why = match tokio::time::timeout_at(cx.deadline.instant().into(), synced).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the disk takes too long".to_owned(),
+    };
+    cx.observer.warn(&format!("what was installed may not survive a power cut: {why}"));
+}
+
 fn command_line(work: &Install, release: &Path) -> Result<CommandLine, Failure> {
     let script = release.join("install.sh");
     let text = fs::read(&script).map_err(|source| kasm::Error::NoScript { path: script.clone(), source })?;
@@ -133,7 +152,8 @@ fn command_line(work: &Install, release: &Path) -> Result<CommandLine, Failure> 
     Ok(CommandLine::install(script, &work.intent, &work.own_address(), &ScriptFlags::read(&text), version)?)
 }
 
-fn environment(paths: &Paths) -> Vec<(OsString, OsString)> {
+/// What a script of the release gets beside our environment.
+pub(in crate::flow) fn environment(paths: &Paths) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> =
         apt::environment().iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     if !paths.is_machine() {
@@ -143,7 +163,7 @@ fn environment(paths: &Paths) -> Vec<(OsString, OsString)> {
 }
 
 /// An installer that the end of the budget ended did not fail: the budget ran out.
-fn judge(work: &Install, error: kasm::Error) -> Failure {
+pub(in crate::flow) fn judge(work: &Install, error: kasm::Error) -> Failure {
     let timed_out = matches!(error, kasm::Error::TimedOut { .. });
     let mut failure = Failure::from(error);
     if timed_out {

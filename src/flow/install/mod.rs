@@ -7,11 +7,11 @@
 //!                                            └─> swap ──────────────┘
 //! ```
 
-mod before;
+pub(in crate::flow) mod before;
 mod docker;
-mod gather;
+pub(in crate::flow) mod gather;
 mod images;
-mod installer;
+pub(in crate::flow) mod installer;
 
 use super::run::{Ready, Report};
 use crate::apt;
@@ -36,11 +36,11 @@ use std::time::Duration;
 
 /// What the steps share.
 pub struct Install {
-    paths: Paths,
-    intent: Intent,
+    pub(in crate::flow) paths: Paths,
+    pub(in crate::flow) intent: Intent,
     client: reqwest::Client,
-    manager: Manager,
-    masker: Masker,
+    pub(in crate::flow) manager: Manager,
+    pub(in crate::flow) masker: Masker,
     /// An earlier run began to install and did not come to the end of it.
     half_done: bool,
     /// The wanted version is there, but was not proved yet: only that is left.
@@ -179,11 +179,11 @@ impl Install {
     }
 
     /// This node's address, once it was found.
-    fn own_address(&self) -> String {
+    pub(in crate::flow) fn own_address(&self) -> String {
         self.address.borrow().as_ref().map(|found| found.address.clone()).unwrap_or_default()
     }
 
-    fn token_kind(&self) -> Kind {
+    pub(in crate::flow) fn token_kind(&self) -> Kind {
         match self.intent.role {
             Role::Agent => Kind::Manager,
             Role::Guac => Kind::Registration,
@@ -191,7 +191,7 @@ impl Install {
     }
 
     /// The release in words.
-    fn wanted(&self) -> String {
+    pub(in crate::flow) fn wanted(&self) -> String {
         match &self.intent.release.version {
             Some(version) => format!("Kasm {version}"),
             None => "this release".into(),
@@ -199,7 +199,7 @@ impl Install {
     }
 
     /// The release's SHA-256: pinned, or learned when its sidecar was read; empty before that.
-    fn digest(&self) -> String {
+    pub(in crate::flow) fn digest(&self) -> String {
         match &self.intent.release.digest {
             Digest::Pinned(digest) => digest.clone(),
             Digest::Sidecar => self.learned.borrow().clone().unwrap_or_default(),
@@ -207,22 +207,22 @@ impl Install {
     }
 
     /// Where the release is unpacked, where that is known already.
-    fn unpacked(&self) -> Option<PathBuf> {
+    pub(in crate::flow) fn unpacked(&self) -> Option<PathBuf> {
         let digest = self.digest();
         (!digest.is_empty()).then(|| self.paths.unpacked_dir().join(digest))
     }
 
     /// Is the verified tarball in the cache? It is verified again when it is unpacked.
-    fn is_fetched(&self) -> bool {
+    pub(in crate::flow) fn is_fetched(&self) -> bool {
         let cached = self.digest().parse().is_ok_and(|digest| Cache::new(&self.paths).path(&digest).exists());
         cached || self.is_unpacked()
     }
 
-    fn is_unpacked(&self) -> bool {
+    pub(in crate::flow) fn is_unpacked(&self) -> bool {
         self.unpacked().is_some_and(|directory| directory.join("kasm_release/install.sh").exists())
     }
 
-    fn fetch_about(&self) -> String {
+    pub(in crate::flow) fn fetch_about(&self) -> String {
         let sources = self.intent.release.sources.iter().map(|source| match source {
             Source::Url(url) => net::describe::redact(url),
             Source::File(path) => path.display().to_string(),
@@ -256,7 +256,16 @@ impl Install {
     }
 
     fn prove_about(&self) -> String {
-        "see that the configuration holds what was asked for and that the containers are healthy".into()
+        match self.intent.role {
+            Role::Agent => {
+                "see that the configuration holds what was asked for and that the containers are healthy".into()
+            }
+            Role::Guac => {
+                "see that the configuration holds what was asked for, that the containers are healthy and stay \
+                           so, and that each component is registered"
+                    .into()
+            }
+        }
     }
 }
 
@@ -298,7 +307,7 @@ pub async fn put_back(paths: &Paths) -> Vec<String> {
     if let Err(error) = apt::snippet::remove(paths) {
         collect.warn(&format!("{} cannot be removed: {error}", paths.apt_snippet().display()));
     }
-    collect.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    collect.warnings()
 }
 
 pub(super) fn systemctl() -> Option<apt::timers::Systemctl> {
@@ -307,7 +316,14 @@ pub(super) fn systemctl() -> Option<apt::timers::Systemctl> {
 
 /// Keeps warnings for later.
 #[derive(Default)]
-struct Collect(Mutex<Vec<String>>);
+pub(super) struct Collect(Mutex<Vec<String>>);
+
+impl Collect {
+    /// What was kept.
+    pub(super) fn warnings(self) -> Vec<String> {
+        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
 
 impl Observer for Collect {
     fn warn(&self, text: &str) {

@@ -87,7 +87,6 @@ fn everything_else_is_for_the_installation_to_look_into() {
     machine.receipt(|_| {});
     assert!(!machine.watches("i-2", &pinned()), "it is a copy");
     assert!(!machine.watches("i-1", &format!("version = '1.19.0'\nsha256 = '{}'", "0".repeat(64))));
-    assert!(!machine.watches("i-1", "version = '1.18.1'\nsha256 = 'sidecar'"));
     machine.receipt(|receipt| receipt.proved = false);
     assert!(!machine.watches("i-1", &pinned()), "it was not proved");
     machine.receipt(|receipt| receipt.role = crate::intent::Role::Guac);
@@ -95,6 +94,18 @@ fn everything_else_is_for_the_installation_to_look_into() {
     machine.receipt(|_| {});
     fs::remove_file(machine.paths.kasm_current()).unwrap();
     assert!(!machine.watches("i-1", &pinned()), "it is not there any more");
+}
+
+#[test]
+fn another_version_than_the_configuration_names_is_watched_where_it_was_proved_and_never_replaced() {
+    let machine = Machine::new();
+    machine.receipt(|_| {});
+    for version in ["1.18.1", "1.20.0"] {
+        assert!(machine.watches("i-1", &format!("version = '{version}'\nsha256 = 'sidecar'")), "{version}");
+        assert!(!machine.watches("i-2", &format!("version = '{version}'\nsha256 = 'sidecar'")), "a copy");
+    }
+    machine.receipt(|receipt| receipt.role = crate::intent::Role::Guac);
+    assert!(!machine.watches("i-1", "version = '1.18.1'\nsha256 = 'sidecar'"), "it is another role");
 }
 
 #[test]
