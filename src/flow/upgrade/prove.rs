@@ -22,10 +22,10 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
     let expectations = Expectations {
         version: Some(open.to.clone()),
         ids: Ids::of(&work.old, open.role)?,
-        known: Vec::new(),
         settle: work.install.intent.settle,
         not_started: !health::is_started(&work.install.intent),
         manager: Some(work.manager()),
+        ..Expectations::default()
     };
     let proof = match health::prove_installed(work.paths(), open.role, &expectations, cx.deadline, cx.observer).await {
         Ok(proof) => proof,
@@ -108,6 +108,8 @@ fn unproved(open: &Open, cause: Failure) -> Failure {
 /// Keeps the way back, and forgets everything else.
 pub(super) async fn commit(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let (paths, open) = (work.paths(), work.record()?);
+    // Tokens that components got meanwhile, too.
+    installer::sync(paths, cx).await;
     let older = Previous::read(paths).unwrap_or_else(|error| {
         cx.observer.warn(&format!("the way back from an earlier upgrade is lost: {error}"));
         None
