@@ -37,6 +37,8 @@ fn help_of_the_other_commands_fits_eighty_columns_too() {
         &["preflight"],
         &["plan", "install"],
         &["token"],
+        &["token", "list"],
+        &["token", "repair"],
         &["release", "fetch"],
         &["release", "verify"],
         &["release", "unpack"],

@@ -223,8 +223,11 @@ const INTERRUPTED: &str = "run.interrupted";
 async fn tidy(paths: &Paths, supervisor: &dyn Supervisor) {
     // Whoever holds the lock is at work and needs what it has changed.
     let Ok(_lock) = RunLock::take(paths, "run") else { return };
-    for warning in install::put_back(paths).await.into_iter().chain(repair::put_back(paths).await) {
+    for warning in install::put_back(paths).await {
         supervisor.warn(&warning);
+    }
+    if let Some(words) = repair::end(paths, supervisor).await {
+        supervisor.note(&words);
     }
 }
 
