@@ -22,10 +22,10 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
     let expectations = Expectations {
         version: Some(open.to.clone()),
         ids: Ids::of(&work.old, open.role)?,
-        known: Vec::new(),
         settle: work.install.intent.settle,
         not_started: !health::is_started(&work.install.intent),
         manager: Some(work.manager()),
+        ..Expectations::default()
     };
     let proof = match health::prove_installed(work.paths(), open.role, &expectations, cx.deadline, cx.observer).await {
         Ok(proof) => proof,
