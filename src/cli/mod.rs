@@ -85,7 +85,7 @@ enum Command {
     Preflight(preflight::Args),
     /// What the last run did and where the time went
     Status(status::Args),
-    /// Check a token before it is used
+    /// Tokens: check one, list those of this node, mend one
     Token(token::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
     AptWait(apt_wait::Args),

@@ -24,6 +24,10 @@ pub enum End {
     Old,
     /// What was asked for is there and nobody has undone it, but it is not proved yet: the next run goes on.
     Unproved,
+    /// What was to be repaired is repaired.
+    Repaired,
+    /// What was to be repaired is as it was, to the byte.
+    AsItWas,
     /// Neither: a failure that says in which state the node is and what to do.
     Named,
 }
@@ -35,9 +39,17 @@ impl End {
             End::New => "new, healthy",
             End::Old => "old, healthy",
             End::Unproved => "new, not proved yet",
+            End::Repaired => "repaired",
+            End::AsItWas => "as it was",
             End::Named => "named failure",
         }
     }
+}
+
+/// True where every cell is asked for: `KASM_FAULTS_DIR`, or `KASM_FAULTS=all`. An ordinary run passes over some
+/// whose neighbours it looks at.
+pub fn all() -> bool {
+    std::env::var_os("KASM_FAULTS_DIR").is_some() || std::env::var("KASM_FAULTS").is_ok_and(|value| value == "all")
 }
 
 /// A test has seen how this fault at this point ends. `verb`, `fault` and `point` are as in

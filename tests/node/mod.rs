@@ -120,7 +120,10 @@ impl Node {
     /// `upgrade` to the other release, with these flags too.
     pub fn upgrade(&self, more: &[&str]) -> Command {
         let mut command = self.command("upgrade");
-        command.arg("--release-file").arg(&self.file).args(["--sha256", &self.new.sha256, "--deadline", "60s"]);
+        command.arg("--release-file").arg(&self.file).args(["--sha256", &self.new.sha256]);
+        if !more.contains(&"--deadline") {
+            command.args(["--deadline", "60s"]);
+        }
         if self.role == Role::Guac && !more.contains(&"--registration-token") {
             command.arg("--registration-token-file").arg(&self.token);
         }

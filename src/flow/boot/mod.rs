@@ -15,9 +15,9 @@ mod decide;
 mod handed;
 mod watch;
 
-use super::install;
 use super::upgrade::prove::is_unproved;
 use super::upgrade::{self, record::Open};
+use super::{install, repair};
 use crate::config::{self, Loaded, Ready, RunOptions};
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
@@ -223,7 +223,7 @@ const INTERRUPTED: &str = "run.interrupted";
 async fn tidy(paths: &Paths, supervisor: &dyn Supervisor) {
     // Whoever holds the lock is at work and needs what it has changed.
     let Ok(_lock) = RunLock::take(paths, "run") else { return };
-    for warning in install::put_back(paths).await {
+    for warning in install::put_back(paths).await.into_iter().chain(repair::put_back(paths).await) {
         supervisor.warn(&warning);
     }
 }

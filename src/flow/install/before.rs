@@ -86,6 +86,7 @@ pub(in crate::flow) async fn put_back(paths: &Paths, cx: Context<'_>) -> Result<
             }
         }
     }
+    put_back.extend(crate::flow::repair::put_back(paths).await);
     if put_back.is_empty() {
         return Ok(Finish::Skipped("nothing was left behind".into()));
     }

@@ -1,5 +1,6 @@
 //! The way back, step by step. Each can be cut off and done again.
 
+use super::super::install::installer;
 use super::super::upgrade::Change;
 use super::super::upgrade::record::{Bad, BadReleases, Open, Previous};
 use crate::durable;
@@ -245,6 +246,8 @@ pub(super) async fn settle(work: &Change, cx: Context<'_>) -> Result<Finish, Fai
         receipt(work, &open)?;
         Previous::remove(paths)?;
     }
+    // A script that was killed has left its own log there, which holds tokens in clear.
+    installer::remove_unpacked(paths, &open.digest, cx.observer);
     work.close()?;
     Ok(Finish::Done(format!("Kasm {} is back and healthy", open.from)))
 }
