@@ -6,7 +6,7 @@ mod node;
 
 use common::{Scene, start};
 use faults::disk::Disk;
-use faults::table::{End, saw};
+use faults::table::{End, all, saw};
 use faults::{is_started, processes_below, until};
 use kasm_stand_in::docker::Condition;
 use kasm_stand_in::release::{Fault, Options, Point};
@@ -193,23 +193,41 @@ fn a_full_disk_below_the_restore_is_helped_by_the_new_versions_own_room() {
     saw("rollback", "disk full", "restore", End::Old, code, "upgrade.rolled-back");
 }
 
+/// Kills a rollback when it begins this step, and rolls back again.
+fn killed_at(step: &str) {
+    let (node, before) = upgraded(Node::agent());
+    let mark = format!("\"event\":\"step.started\",\"step\":\"{step}\"");
+    // The last step may be over before it can be killed: then once more.
+    for _ in 0..8 {
+        let said = node.scene.root.join("run/said.txt");
+        let journal = node.state("journal.jsonl");
+        let begun = fs::metadata(&journal).unwrap().len() as usize;
+        let mut child = start(&mut node.command("rollback"), &said);
+        while !fs::read(&journal).unwrap()[begun..].windows(mark.len()).any(|window| window == mark.as_bytes()) {
+            assert!(child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(&said).unwrap());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (code, answer, err) = node.rolled_back(&[]);
+        let came_to_its_end = code == 12 && reason(&answer) == "rollback.nothing-before";
+        assert!(code == 0 || came_to_its_end, "{answer:#} {err}");
+        is_back(&node, &before);
+        assert_eq!(processes_below(&node.scene), Vec::<String>::new());
+        if code == 0 {
+            return saw("rollback", "kill -9", step, End::Old, code, "");
+        }
+        assert_eq!(node.upgraded(&[]).0, 0);
+    }
+}
+
 macro_rules! killed_at {
     ($($test:ident: $step:literal,)*) => { $(
         #[test]
         fn $test() {
-            let (node, before) = upgraded(Node::agent());
-            let mut child = start(&mut node.command("rollback"), &node.scene.root.join("run/said.txt"));
-            until(&node.scene, |entry| is_started(entry, $step) && entry["run"] != node.scene.journal()[0]["run"]);
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let (code, answer, err) = node.rolled_back(&[]);
-            let came_to_its_end = code == 12 && reason(&answer) == "rollback.nothing-before";
-            assert!(code == 0 || came_to_its_end, "{answer:#} {err}");
-            is_back(&node, &before);
-            assert_eq!(processes_below(&node.scene), Vec::<String>::new());
-            if code == 0 {
-                saw("rollback", "kill -9", $step, End::Old, code, "");
+            if !all() && !["begin", "stop", "restore", "start", "prove-old"].contains(&$step) {
+                return;
             }
+            killed_at($step);
         }
     )* };
 }

@@ -46,6 +46,12 @@ impl End {
     }
 }
 
+/// True where every cell is asked for: `KASM_FAULTS_DIR`, or `KASM_FAULTS=all`. An ordinary run passes over some
+/// whose neighbours it looks at.
+pub fn all() -> bool {
+    std::env::var_os("KASM_FAULTS_DIR").is_some() || std::env::var("KASM_FAULTS").is_ok_and(|value| value == "all")
+}
+
 /// A test has seen how this fault at this point ends. `verb`, `fault` and `point` are as in
 /// `xtask/src/faults.rs`; `exit` is of the run that met the fault (after `kill -9`: of the next one), `reason`
 /// its reason code, empty after 0.

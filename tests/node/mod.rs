@@ -120,7 +120,10 @@ impl Node {
     /// `upgrade` to the other release, with these flags too.
     pub fn upgrade(&self, more: &[&str]) -> Command {
         let mut command = self.command("upgrade");
-        command.arg("--release-file").arg(&self.file).args(["--sha256", &self.new.sha256, "--deadline", "60s"]);
+        command.arg("--release-file").arg(&self.file).args(["--sha256", &self.new.sha256]);
+        if !more.contains(&"--deadline") {
+            command.args(["--deadline", "60s"]);
+        }
         if self.role == Role::Guac && !more.contains(&"--registration-token") {
             command.arg("--registration-token-file").arg(&self.token);
         }
@@ -196,7 +199,8 @@ impl Node {
         assert!(!self.scene.root.join("etc/apt/apt.conf.d/99kasm-bootstrap").exists());
         // The configuration and its snapshots hold tokens, nothing else may.
         let mut found = self.scene.files_with_the_token();
-        found.retain(|path| !path.starts_with(self.state("snapshots")));
+        let configured = self.scene.root.join("etc/kasm-bootstrap");
+        found.retain(|path| !path.starts_with(self.state("snapshots")) && !path.starts_with(&configured));
         assert_eq!(found, Vec::<PathBuf>::new());
     }
 }

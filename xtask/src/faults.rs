@@ -20,6 +20,28 @@ struct Table {
 }
 
 const ANYWHERE: &str = "";
+const LOOKED_AT: &str = "containers are looked at there only";
+const UPGRADE: &[&str] = &[
+    "recover",
+    "tokens",
+    "present",
+    "sessions",
+    "preflight",
+    "fetch",
+    "manager",
+    "packages",
+    "address",
+    "unpack",
+    "drain",
+    "snapshot",
+    "upgrade",
+    "prove",
+    "commit",
+];
+/// Where upgrade.sh is, as the stand-in release calls it (stand-in/src/release/fault.rs).
+const SCRIPT: &[&str] = &["Stopped", "Wiped", "Files", "Linked", "Carried", "Starting", "Started"];
+const ROLLBACK: &[&str] =
+    &["recover", "sessions", "drain", "begin", "keep-logs", "stop", "restore", "start", "prove-old", "settle"];
 
 const TABLES: &[Table] = &[
     Table {
@@ -79,27 +101,69 @@ const TABLES: &[Table] = &[
     },
     Table {
         verb: "upgrade",
-        points: &[
-            "tokens",
-            "present",
-            "sessions",
-            "preflight",
-            "fetch",
-            "manager",
-            "packages",
-            "unpack",
-            "snapshot",
-            "upgrade",
-            "prove",
-            "commit",
-            "after",
+        points: UPGRADE,
+        rows: &[
+            Row { fault: "kill -9", at: UPGRADE, elsewhere: ANYWHERE },
+            Row {
+                fault: "SIGTERM",
+                at: &["upgrade", "prove"],
+                elsewhere: "nothing was changed yet; in commit, as in prove",
+            },
+            Row {
+                fault: "disk full",
+                at: &["snapshot", "upgrade", "prove"],
+                elsewhere: "what is written before the snapshot is what an installation writes; in commit, as in prove",
+            },
+            Row { fault: "manager down", at: &["manager", "prove"], elsewhere: "nobody asks it there" },
+            Row { fault: "container unhealthy", at: &["prove"], elsewhere: LOOKED_AT },
+            Row { fault: "container restarts", at: &["prove"], elsewhere: LOOKED_AT },
+            Row { fault: "expired token", at: &["tokens", "prove"], elsewhere: "no token is looked at there" },
+            Row { fault: "wrong token", at: &["tokens", "prove"], elsewhere: "no token is looked at there" },
+            Row { fault: "auth token is \"false\"", at: &["prove"], elsewhere: "it comes of upgrade.sh" },
+            Row { fault: "other identity or settings", at: &["prove"], elsewhere: "it comes of upgrade.sh" },
+            Row {
+                fault: "clock off",
+                at: &["tokens"],
+                elsewhere: "every wait has its end by a clock that nobody sets; tokens are judged by the manager's clock",
+            },
+            Row { fault: "upgrade.sh fails, nothing changed", at: &["upgrade"], elsewhere: "it runs there only" },
+            Row { fault: "upgrade.sh hangs", at: &["upgrade"], elsewhere: "it runs there only" },
         ],
-        rows: &[],
+    },
+    Table {
+        verb: "upgrade.sh",
+        points: SCRIPT,
+        rows: &[
+            Row { fault: "it fails", at: SCRIPT, elsewhere: ANYWHERE },
+            Row {
+                fault: "kill -9",
+                at: &["Stopped", "Wiped", "Files", "Linked", "Carried", "Started"],
+                elsewhere: "bin/start is the last thing that upgrade.sh calls, see Started",
+            },
+        ],
     },
     Table {
         verb: "rollback",
-        points: &["keep-logs", "stop", "restore", "start", "prove-old", "settle", "after"],
-        rows: &[],
+        points: ROLLBACK,
+        rows: &[
+            Row { fault: "kill -9", at: ROLLBACK, elsewhere: ANYWHERE },
+            Row { fault: "snapshot damaged", at: &["begin"], elsewhere: "it is looked at before anything is stopped" },
+            Row {
+                fault: "disk full",
+                at: &["restore"],
+                elsewhere: "nothing that is needed is written there: logs that cannot be kept are a warning, and a journal \
+                            that cannot be written does not stop the way back",
+            },
+            Row { fault: "start script fails", at: &["start"], elsewhere: "it runs there only" },
+            Row { fault: "container unhealthy", at: &["prove-old"], elsewhere: LOOKED_AT },
+            Row { fault: "manager down", at: &["prove-old"], elsewhere: "nobody asks it there" },
+            Row {
+                fault: "expired token, wrong token, clock off",
+                at: &[],
+                elsewhere: "no token is given for the way back, and what was wrong with those of the version before is not \
+                            held against it",
+            },
+        ],
     },
     Table {
         verb: "repair",

@@ -10,6 +10,10 @@ use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::record::Record;
 use crate::step::{Context, Finish};
+use std::time::Duration;
+
+/// How long the manager may take to show that it is there, where the new version is not well.
+const ASK_TIME: Duration = Duration::from_secs(10);
 
 /// Sees that the new version is up, is who it was and says what it said; and that its manager is there. What
 /// speaks against the new version itself is kept in mind: it is rolled back for nothing else.
@@ -27,9 +31,12 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
         manager: Some(work.manager()),
         ..Expectations::default()
     };
-    let proof = match health::prove_installed(work.paths(), open.role, &expectations, cx.deadline, cx.observer).await {
+    // Whoever blames the new version must have had the time to ask whether it is the manager.
+    let ask = ASK_TIME.min(work.install.intent.manager.wait).min(cx.deadline.remaining() / 8);
+    let deadline = cx.deadline.within(cx.deadline.remaining().saturating_sub(ask));
+    let proof = match health::prove_installed(work.paths(), open.role, &expectations, deadline, cx.observer).await {
         Ok(proof) => proof,
-        Err(error) => return Err(judge(work, &open, error, cx).await),
+        Err(error) => return Err(judge(work, &open, error, Context { deadline: cx.deadline.within(ask), ..cx }).await),
     };
     for warning in &proof.warnings {
         cx.observer.warn(warning);
@@ -78,10 +85,10 @@ async fn judge(work: &Change, open: &Open, error: health::Error, cx: Context<'_>
         _ if error.is_remote() => return unproved(open, error.into()),
         // Nobody could look: that is no evidence.
         health::Error::Docker(_) => return error.into(),
-        // A component that cannot reach its manager ends and is started again: is the manager there?
-        health::Error::Containers { .. } | health::Error::Restarts { .. } => {
-            let wait = super::before::soon().within(work.install.intent.manager.wait);
-            if let Err(silent) = work.manager().wait(wait, cx.observer).await {
+        // A component that cannot reach its manager keeps its registration token, ends and is started again: is
+        // the manager there?
+        health::Error::Containers { .. } | health::Error::Restarts { .. } | health::Error::Tokens { .. } => {
+            if let Err(silent) = work.manager().wait(cx.deadline, cx.observer).await {
                 let mut failure = Failure::from(error);
                 failure.causes.push(silent.to_string());
                 return unproved(open, failure);
