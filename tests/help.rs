@@ -21,6 +21,8 @@ fn help(args: &[&str]) -> String {
 fn help_fits_eighty_columns_and_says_what_each_command_is_for() {
     insta::assert_snapshot!("main", help(&[]));
     insta::assert_snapshot!("install", help(&["install"]));
+    insta::assert_snapshot!("upgrade", help(&["upgrade"]));
+    insta::assert_snapshot!("rollback", help(&["rollback"]));
     insta::assert_snapshot!("run", help(&["run"]));
     insta::assert_snapshot!("plan", help(&["plan"]));
     insta::assert_snapshot!("status", help(&["status"]));
@@ -36,7 +38,10 @@ fn help_of_the_other_commands_fits_eighty_columns_too() {
         ["bake"].as_slice(),
         &["preflight"],
         &["plan", "install"],
+        &["plan", "upgrade"],
         &["token"],
+        &["token", "list"],
+        &["token", "repair"],
         &["release", "fetch"],
         &["release", "verify"],
         &["release", "unpack"],

@@ -233,7 +233,7 @@ fn a_manager_that_is_silent_is_told_before_anything_is_touched() {
     let node = Node::guac("1.18.1");
     node.expire();
     let before = node.installed();
-    node.scene.manager.take_down(true);
+    node.scene.manager.behave(Behaviour { down_for: usize::MAX, ..Behaviour::default() });
     let (code, _, err) = said(&run(node.repair().args(["--deadline", "3s"])));
     assert_eq!(code, 13, "{err}");
     assert_eq!((node.installed(), restarts(&node.scene)), (before, vec![]));
@@ -346,6 +346,24 @@ fn a_file_that_cannot_be_changed_safely_is_left_alone() {
     assert_eq!(code, 19, "{err}");
     assert!(err.contains("[repair.not-editable]") && err.contains("tied to other places"), "{err}");
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn an_upgrade_that_has_not_come_to_its_end_comes_first() {
+    let node = Node::guac("1.18.1");
+    node.expire();
+    // Once, so that our state is there.
+    assert_eq!(said(&run(node.scene.command().args(["token", "repair"]))).0, 11);
+    let before = node.installed();
+    let open = serde_json::json!({
+        "schema": 1, "phase": "running", "role": "guac", "from": "1.17.0", "to": "1.18.1", "digest": "", "attempt": 1,
+        "snapshot": null, "to_was_there": false, "manager": "m", "at": "2026-01-01T00:00:00Z"
+    });
+    fs::write(node.scene.root.join("var/lib/kasm-bootstrap/upgrade.json"), open.to_string()).unwrap();
+    let (code, _, err) = said(&run(&mut node.repair()));
+    assert_eq!(code, 12, "{err}");
+    assert!(err.contains("[upgrade.open]"), "{err}");
+    assert_eq!(node.installed(), before);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub mod views;
 use crate::error::{Exit, Failure};
 use crate::paths::Paths;
 use answer::Answer;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Brings a Kasm Workspaces node up on a fresh machine, and proves it.
@@ -85,7 +85,7 @@ enum Command {
     Preflight(preflight::Args),
     /// What the last run did and where the time went
     Status(status::Args),
-    /// Tokens: check one, list those of this node, mend one
+    /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
     AptWait(apt_wait::Args),
@@ -100,6 +100,8 @@ enum Command {
 /// The command line as clap knows it: what man pages and completions are made from.
 pub fn command() -> clap::Command {
     Cli::command()
+        .mut_subcommand("upgrade", upgrade::reworded)
+        .mut_subcommand("plan", |plan| plan.mut_subcommand("upgrade", upgrade::reworded))
 }
 
 /// Runs one command line to its end and returns the exit class. Everything that is printed is printed
@@ -108,7 +110,8 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     // A token must not end up in a core dump, nor be read by another process of the same user. Where the
     // kernel refuses, things are as they were.
     let _ = nix::sys::prctl::set_dumpable(false);
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             usage::print(&error);

@@ -31,9 +31,9 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Links and configuration are put back as they were before the last upgrade, the
-services are started and the node is proved. An upgrade that was cut off, or is
-not proved yet, is undone. With --to there is no earlier configuration but the
-one in that version's own directory.
+services are started and the node is proved. An upgrade that was cut off or is
+not proved yet is undone. With --to, the configuration is the one in that
+version's own directory.
 
 Examples:
   kasm-bootstrap rollback

@@ -21,20 +21,26 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
-What the node is, it knows itself: an agent needs the release only, a connection
-proxy a registration token beside. Everything installed is kept. It may take 30m
-unless --deadline says otherwise. --force goes on although sessions are open, the
-release is older, or it failed here before.
+What the node is, it knows itself: an agent needs the release only, a
+connection proxy a registration token beside. What is installed is kept.
 
-If it fails after it changed something, the version before is put back and proved
-(exit 20). A manager that is silent afterwards undoes nothing (exit 13): the same
-command again proves the node.
+If it fails after it changed something, the version before is put back and
+proved (exit 20). A manager that is silent afterwards undoes nothing (exit 13):
+the same command again proves the node.
 
 Examples:
   kasm-bootstrap upgrade --release 1.19.0
   kasm-bootstrap upgrade --release 1.19.0 --registration-token-file /run/token
   kasm-bootstrap upgrade --release 1.19.0 --drain-timeout 30m
   kasm-bootstrap upgrade --release 1.19.0 --dry-run    What would happen";
+
+/// Two of the flags that `install` has mean something else here.
+pub fn reworded(command: clap::Command) -> clap::Command {
+    let force = "Go on although sessions are open, or the release is older or failed here before";
+    command
+        .mut_arg("force", |flag| flag.help(force))
+        .mut_arg("deadline", |flag| flag.help("How long the whole run may take [default: 30m]"))
+}
 
 impl Args {
     /// The intent from every source, with what is installed below all of them; and what is asked for beside.

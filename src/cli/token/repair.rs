@@ -118,8 +118,9 @@ pub async fn run(global: &Global, args: &Args) -> Result<Answer, Failure> {
         environment: std::env::vars_os().collect(),
         flags: args.layer(),
     })?;
-    let intent = loaded.merged.repair()?;
+    let (intent, notes) = loaded.merged.repair()?;
     views::warn(global, &loaded.warnings);
+    views::warn(global, &notes);
     if args.dry_run {
         return Ok(shown(&repair::preview(&paths, intent).await?));
     }

@@ -9,9 +9,10 @@ use crate::intent::{ManagerIntent, Offered, RepairIntent, RepairMethod};
 use crate::secret::Secret;
 
 impl Merged {
-    /// What the tokens of a node are to be mended with. Nothing has to be there; what is there has to be right,
-    /// as far as it matters for this.
-    pub fn repair(&self) -> Result<RepairIntent, Error> {
+    /// What the tokens of a node are to be mended with, and what there is to say about it. Nothing has to be there;
+    /// what is there has to be right, as far as it matters for this. A token's file that only the configuration
+    /// names and that cannot be read is a note: the other role may need it.
+    pub fn repair(&self) -> Result<(RepairIntent, Vec<String>), Error> {
         let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
         let method = |text: &str| match RepairMethod::ALL.iter().find(|(word, _)| *word == text) {
             Some((_, method)) => Ok(*method),
@@ -33,7 +34,8 @@ impl Merged {
             manager_wait: reader.parsed("manager.wait", value::duration).unwrap_or(ManagerIntent::WAIT),
             budget: reader.budget(),
         };
-        Error::of(reader.errors).map_or(Ok(intent), Err)
+        let Reader { errors, notes, .. } = reader;
+        Error::of(errors).map_or(Ok((intent, notes)), Err)
     }
 
     fn is_flag(&self, key: &str) -> bool {
@@ -49,9 +51,54 @@ impl Reader<'_> {
             Ok(secret) if secret.is_empty() && !asked => None,
             Ok(secret) => Some(Offered { value: secret.clone(), asked }),
             Err(error) => {
-                self.errors.push(error);
+                match asked {
+                    true => self.errors.push(error),
+                    false => {
+                        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                        self.notes.push(format!("{error}{}", cause.unwrap_or_default()));
+                    }
+                }
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::file;
+    use super::*;
+    use crate::intent::HostPort;
+    use std::path::Path;
+
+    fn repair(text: &str) -> Result<(RepairIntent, Vec<String>), Error> {
+        Merged::of([&file::layer(Path::new("/c.toml"), text)]).repair()
+    }
+
+    #[test]
+    fn nothing_has_to_be_there_and_templates_may_be_left_in_it() {
+        for text in [
+            "",
+            "[manager]\naddress = \"$request_host$\"\ntoken = \"\"\n",
+            "[manager]\naddress = \"{upstream_auth_address}\"\n",
+        ] {
+            assert_eq!(repair(text).unwrap(), (RepairIntent::default(), Vec::new()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_configuration_says_is_not_asked_for() {
+        let text = "[manager]\naddress = \"m.example:8443\"\ntoken = \"abcdefghijkl\"\n[repair]\nmethod = \"file\"\n";
+        let (intent, _) = repair(text).unwrap();
+        let address = HostPort { host: "m.example".into(), port: Some(8443) };
+        assert_eq!(intent.manager, Some(Offered { value: address, asked: false }));
+        assert!(intent.manager_token.is_some_and(|offered| !offered.asked));
+        assert_eq!(intent.method, RepairMethod::File);
+    }
+
+    #[test]
+    fn a_method_that_is_none_is_an_error() {
+        let error = repair("[repair]\nmethod = \"rewrite\"\n").unwrap_err();
+        assert!(error.to_string().contains("rewrite"), "{error}");
     }
 }

@@ -62,7 +62,7 @@ pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
     // From here on, so that no signal falls between two of the things below.
     let mut signals = Signals::listen()?;
     let place = configuration::Place { paths, file, load };
-    let open = match finish(&mut signals, paths, supervisor, views()).await? {
+    let open = match finish(&mut signals, &place, supervisor, views()).await? {
         Either::Left(open) => open,
         Either::Right(signal) => return Ok(stopped(supervisor, signal)),
     };
@@ -183,12 +183,15 @@ async fn install(
 /// told to stop, and has.
 async fn finish(
     signals: &mut Signals,
-    paths: &Paths,
+    place: &configuration::Place<'_>,
     supervisor: &dyn Supervisor,
     views: Vec<Box<dyn View>>,
 ) -> Result<Either<Option<Role>, &'static str>, Failure> {
-    let role = Open::read(paths)?.map(|open| open.role);
-    let mut work = pin!(upgrade::finish(paths, views));
+    let Some(Open { role, .. }) = Open::read(place.paths)? else { return Ok(Either::Left(None)) };
+    // As far as it is there and right: without a configuration the node itself knows enough.
+    let merged = (place.load)().map(|loaded| loaded.merged).unwrap_or_default();
+    let known = (merged.network().unwrap_or_default(), merged.settle().unwrap_or(Intent::SETTLE));
+    let mut work = pin!(upgrade::finish(place.paths, known, views));
     let (result, signal) = match or_signal(signals, work.as_mut()).await {
         Either::Left(result) => (result, None),
         Either::Right(signal) => {
@@ -210,7 +213,7 @@ async fn finish(
         }
         (Err(failure), None) if is_unproved(&failure) => {
             supervisor.warn(&failure.message);
-            Ok(Either::Left(role))
+            Ok(Either::Left(Some(role)))
         }
         (Err(failure), None) => Err(failure),
     }
@@ -223,8 +226,11 @@ const INTERRUPTED: &str = "run.interrupted";
 async fn tidy(paths: &Paths, supervisor: &dyn Supervisor) {
     // Whoever holds the lock is at work and needs what it has changed.
     let Ok(_lock) = RunLock::take(paths, "run") else { return };
-    for warning in install::put_back(paths).await.into_iter().chain(repair::put_back(paths).await) {
+    for warning in install::put_back(paths).await {
         supervisor.warn(&warning);
+    }
+    if let Some(words) = repair::end(paths, supervisor).await {
+        supervisor.note(&words);
     }
 }
 

@@ -146,8 +146,8 @@ async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -
         let token = token(work, case);
         up_since = trouble.is_none().then(|| up_since.unwrap_or_else(Instant::now));
         let listened = up_since.is_some_and(|since| case.cure != Cure::ManagerToken || since.elapsed() >= listen);
-        if token.is_none()
-            && let Some(said) = log.refusal(&work.paths, &work.masker).await.filter(|_| case.cure == Cure::ManagerToken)
+        if case.cure == Cure::ManagerToken
+            && let Some(said) = log.refusal(&work.paths, &work.masker).await
         {
             return Err(Error::Refused { container, kind: Kind::Manager, said });
         }

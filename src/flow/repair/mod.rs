@@ -22,7 +22,9 @@ pub use diagnose::{Cure, Diagnosis, diagnose, purpose};
 pub use error::Error;
 pub use preview::{Change, Preview, preview};
 
+use super::install;
 use super::run::{Ready, Report};
+use super::upgrade::{self, record::Open as Upgrade};
 use crate::config;
 use crate::deadline::Deadline;
 use crate::error::Failure;
@@ -30,7 +32,7 @@ use crate::intent::{HostPort, RepairIntent};
 use crate::kasm::held::{self, Held, Verdict};
 use crate::kasm::layout::Installed;
 use crate::kasm::manager::{CLOCK_REMEDY, Manager};
-use crate::observe::{Observer, Silent};
+use crate::observe::Observer;
 use crate::paths::Paths;
 use crate::step::{self, Finish, Plan, Step, View};
 use crate::token::{self, Context, Kind, Masker};
@@ -113,21 +115,31 @@ pub async fn run(paths: &Paths, intent: RepairIntent, views: Vec<Box<dyn View>>)
     ready.run(&plan, &work, budget, views, || put_back(paths)).await
 }
 
-/// Ends a repair that was cut off: finishes it, or puts everything back. Returns what could not be done, and what
-/// was. Whoever calls it holds the run's lock.
-pub async fn put_back(paths: &Paths) -> Vec<String> {
-    match open::settle(paths, &Silent).await {
-        Ok(None) => Vec::new(),
-        Ok(Some(settled)) => vec![settled.words()],
+/// Ends a repair that was cut off: finishes it, or puts everything back. Returns what was done, in words; what could
+/// not be done is a warning, and is tried again by the next run. Whoever calls it holds the run's lock.
+pub(in crate::flow) async fn end(paths: &Paths, observer: &dyn Observer) -> Option<String> {
+    match open::settle(paths, observer).await {
+        Ok(settled) => settled.map(|settled| settled.words()),
         Err(failure) => {
             let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
-            vec![format!("{}{causes}; {}", failure.message, failure.help)]
+            observer.warn(&format!("{}{causes}; {}", failure.message, failure.help));
+            None
         }
     }
 }
 
+/// The same at a run's end.
+async fn put_back(paths: &Paths) -> Vec<String> {
+    let collect = install::Collect::default();
+    let done = end(paths, &collect).await;
+    collect.warnings().into_iter().chain(done).collect()
+}
+
 async fn recover(work: &Repair, cx: step::Context<'_>) -> Result<Finish, Failure> {
     crate::durable::sweep(&work.paths.state_dir(), None);
+    if let Some(open) = Upgrade::read(&work.paths)?.filter(|open| open.phase != upgrade::record::Phase::Prepared) {
+        return Err(install::before::still_open(&open));
+    }
     Ok(match open::settle(&work.paths, cx.observer).await? {
         None => Finish::Skipped("nothing was left behind".into()),
         Some(settled) => Finish::Done(settled.words()),

@@ -33,7 +33,7 @@ const LOG_TIME: Duration = Duration::from_secs(20);
 /// Keeps the logs of the version that is left, masked. What cannot be kept is a warning.
 pub(super) async fn keep_logs(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let (paths, open) = (work.paths(), work.record()?);
-    let left = open.new(paths);
+    let left = open.newer(paths);
     let directory = paths.attempt_dir(open.attempt).join(format!("kasm-{}", open.to));
     let mut kept = 0;
     let mut keep = |name: String, text: String| {
@@ -114,7 +114,7 @@ pub(super) async fn stop(work: &Change, cx: Context<'_>) -> Result<Finish, Failu
     let mut by = Vec::new();
     let deadline = cx.deadline.within(STOP_TIME);
     let mut versions: Vec<Installed> = Installed::read(paths).into_iter().collect();
-    let new = open.new(paths);
+    let new = open.newer(paths);
     // The links may not have been moved yet, or not all of them.
     if new.dir.join("bin/stop").exists() && !versions.contains(&new) {
         versions.push(new);
@@ -164,7 +164,7 @@ pub(super) async fn restore(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
 
 /// Removes the directory that the upgrade made. True if there was one.
 fn remove_new(paths: &crate::paths::Paths, open: &Open) -> bool {
-    let dir = open.new(paths).dir;
+    let dir = open.newer(paths).dir;
     let is_ours = !open.to_was_there && open.to != open.from && dir.parent() == Some(&paths.kasm_dir());
     // What is left of it takes room and does no other harm.
     is_ours && !open.to.is_empty() && fs::remove_dir_all(&dir).is_ok()

@@ -349,14 +349,19 @@ pub async fn run(
 }
 
 /// Brings an upgrade that is open to its end, and does nothing where none is: for the service, before it
-/// decides anything else.
+/// decides anything else. The manager is reached by `network`, containers must stay up for `settle`.
 ///
 /// # Errors
 /// [`Exit::RolledBack`] if the new version turned out to be no good and the version before is back;
 /// [`Exit::Manager`] if the new version is in place and cannot be proved without its manager.
-pub async fn finish(paths: &Paths, views: Vec<Box<dyn View>>) -> Result<Option<Report>, Failure> {
+pub async fn finish(
+    paths: &Paths,
+    (network, settle): (crate::net::Options, Duration),
+    views: Vec<Box<dyn View>>,
+) -> Result<Option<Report>, Failure> {
     let Some(open) = Open::read(paths)? else { return Ok(None) };
-    let work = Change::back(paths, open.old(paths), open.role, crate::net::Options::default(), Options::default())?;
+    let mut work = Change::back(paths, open.old(paths), open.role, network, Options::default())?;
+    work.install.intent.settle = settle;
     let ready = Ready::take(paths, "upgrade", "finish")?;
     if work.open.borrow().is_none() {
         return Ok(None);

@@ -98,7 +98,7 @@ impl Open {
     }
 
     /// The version that was asked for, in its own directory.
-    pub fn new(&self, paths: &Paths) -> Installed {
+    pub fn newer(&self, paths: &Paths) -> Installed {
         Installed { version: Some(self.to.clone()), dir: paths.kasm_dir().join(&self.to) }
     }
 

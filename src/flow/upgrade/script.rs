@@ -164,6 +164,6 @@ pub(super) async fn has_changed(work: &Change, open: &Open) -> bool {
         .snapshot_dir(paths)
         .and_then(|dir| Snapshot::open(paths, &dir).ok())
         .is_some_and(|snapshot| snapshot.differences().is_ok_and(|differences| differences.is_empty()));
-    let appeared = !open.to_was_there && open.new(paths).dir.exists();
+    let appeared = !open.to_was_there && open.newer(paths).dir.exists();
     !same || appeared || health::look(paths, open.role, before::soon()).await.is_err()
 }
