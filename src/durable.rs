@@ -13,10 +13,20 @@ use std::path::{Path, PathBuf};
 /// Replaces `path` by `bytes` in one step, with exactly `mode`. After success the new content survives
 /// a power cut; after a failure the old content is untouched and no temporary file is left.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_for(path, bytes, mode, None)
+}
+
+/// The same, for an owner (user and group) other than this process, where one is given.
+pub fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     let directory = parent(path);
     let temporary = temporary_beside(path)?;
     let result = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        // Nobody else reads it before it is the owner's.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode & 0o700).open(&temporary)?;
+        let made = file.metadata()?;
+        if let Some((user, group)) = owner.filter(|owner| *owner != (made.uid(), made.gid())) {
+            std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+        }
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         file.sync_all()?;

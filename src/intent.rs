@@ -2,8 +2,10 @@
 //! understood. Plain data that every room above may read; how it comes about is [`crate::config`]'s business.
 
 mod cloud;
+mod repair;
 
 pub use cloud::{Cloud, CloudAddress, MetadataOptions, UserDataFrom};
+pub use repair::{Offered, RepairIntent, RepairMethod};
 
 use crate::net;
 use crate::secret::Secret;

@@ -114,6 +114,10 @@ paths! {
     snapshots_dir = "/var/lib/kasm-bootstrap/snapshots";
     /// Which timers were paused and are to be put back.
     paused_timers = "/var/lib/kasm-bootstrap/paused-timers.json";
+    /// The repair of a component's token that is open.
+    repair = "/var/lib/kasm-bootstrap/repair.json";
+    /// What that component's files were before it.
+    repair_backup = "/var/lib/kasm-bootstrap/repair";
     /// What `bake` has put into this image.
     baked = "/var/lib/kasm-bootstrap/baked.json";
     /// Where this image's release is, for the configuration of the machines made from it.

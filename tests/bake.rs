@@ -415,3 +415,16 @@ fn no_token_of_the_configuration_gets_into_the_image() {
     assert_eq!(code, 0, "{err}");
     assert_eq!(scene.files_with_the_token(), Vec::<std::path::PathBuf>::new());
 }
+
+#[test]
+fn a_token_that_stays_in_the_image_is_warned_of() {
+    let scene = Scene::new(&Options::default());
+    let path = scene.root.join("etc/kasm-bootstrap/config.toml");
+    write(&scene.root, "etc/kasm-bootstrap/config.toml", &format!("[manager]\ntoken = \"{TOKEN}\"\n"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, out, err) = spoken(&run(&mut bake(&scene, &["--no-packages"])));
+    assert_eq!(code, 0, "{err}");
+    let warnings: Vec<&str> = err.lines().filter(|line| line.starts_with("warning: ")).collect();
+    insta::assert_snapshot!(warnings.join("\n").replace(scene.root.to_str().unwrap(), "[root]"), @"warning: manager.token ([root]/etc/kasm-bootstrap/config.toml:2) stays in the image: every machine made from it has it");
+    assert!(!out.contains(TOKEN) && !err.contains(TOKEN) && path.exists());
+}

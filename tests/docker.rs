@@ -8,6 +8,7 @@ use kasm_bootstrap::kasm::docker::{self, containers};
 use kasm_bootstrap::observe::{Observer, Silent, Wait};
 use kasm_bootstrap::paths::Paths;
 use kasm_bootstrap::secret::Secret;
+use kasm_stand_in::docker::{Docker as StandIn, Script};
 use kasm_stand_in::http::{Handler, Server, Stream, head, respond};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -225,4 +226,69 @@ fn what_is_wrong_on_the_disk_is_told_at_once() {
     assert_eq!((error.reason(), error.exit().code()), ("health.not-installed", 19));
     symlink("gone", root.paths().kasm_current()).unwrap();
     assert_eq!(root.prove(&intent(), LONG, &Silent).unwrap_err().to_string(), "/opt/kasm/current leads nowhere");
+}
+
+#[test]
+fn docker_tells_of_sessions_and_logs_and_does_what_it_is_asked_to() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script {
+        looks: 0,
+        logs: [("kasm_agent".to_owned(), "one\ntwo\n".to_owned())].into(),
+        plugins: vec![("kasmweb/sidecar:1.2".into(), false)],
+        ..Script::default()
+    };
+    let stand_in = StandIn::scripted(root.path(), script);
+    let socket = Paths::below(root.path()).docker_socket();
+    let started = "2026-01-02T03:04:05.000000006Z";
+    let line = format!("kasm_agent stand-in/agent:1.18.1 {started}\n");
+    fs::write(root.path().join("run/stand-in-containers"), line).unwrap();
+    stand_in.add_session("alice_desktop", "a1b2c3");
+    stand_in.restarted("kasm_agent", 3);
+
+    let sessions = block_on(docker::sessions(&socket)).unwrap();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    assert_eq!((sessions[0].name.as_str(), sessions[0].kasm_id.as_str()), ("alice_desktop", "a1b2c3"));
+    assert!(sessions[0].is_active());
+
+    let before = block_on(docker::details(&socket, "kasm_agent")).unwrap();
+    assert_eq!((before.restarts, before.state.as_str()), (3, "running"));
+    assert_eq!(before.started.unwrap().to_string(), "2026-01-02T03:04:05.000000006Z");
+    block_on(docker::restart(&socket, "kasm_agent", Duration::from_secs(10))).unwrap();
+    let after = block_on(docker::details(&socket, "kasm_agent")).unwrap();
+    assert!(after.restarts == 0 && after.started > before.started, "{after:?}");
+
+    assert!(block_on(docker::logs(&socket, "kasm_agent", 100)).unwrap().ends_with("two\n"));
+    for _ in 0..2 {
+        block_on(docker::enable_plugin(&socket, "kasmweb/sidecar:1.2")).unwrap();
+    }
+    assert!(block_on(docker::plugins(&socket)).unwrap()[0].enabled);
+
+    let unknown = [
+        block_on(docker::details(&socket, "nobody")).unwrap_err(),
+        block_on(docker::restart(&socket, "nobody", Duration::ZERO)).unwrap_err(),
+        block_on(docker::logs(&socket, "nobody", 1)).unwrap_err(),
+        block_on(docker::enable_plugin(&socket, "nobody:1")).unwrap_err(),
+        block_on(docker::restart(&socket, "../../images/prune?x=", Duration::ZERO)).unwrap_err(),
+    ];
+    for error in unknown {
+        assert!(matches!(error, docker::Error::Unknown(_)), "{error}");
+    }
+}
+
+#[test]
+fn dockers_refusal_is_told_in_its_own_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("docker.sock");
+    let refuses: Handler = Arc::new(|request, stream| {
+        let body = match request.method.as_str() {
+            "GET" => "[]",
+            _ => "{\"message\": \"cannot restart: \\u001b[2Jdevice or resource busy\"}",
+        };
+        respond(stream, if body == "[]" { "200 OK" } else { "500 Internal Server Error" }, &[], body.as_bytes())
+    });
+    let _server = Server::unix(&socket, refuses);
+    let error = block_on(docker::restart(&socket, "kasm_guac", Duration::ZERO)).unwrap_err();
+    assert_eq!(error.to_string(), "Docker does not restart kasm_guac: cannot restart:  [2Jdevice or resource busy");
+    let error = block_on(docker::enable_plugin(&socket, "a/sidecar:1")).unwrap_err();
+    assert!(error.to_string().starts_with("Docker does not enable a/sidecar:1: "), "{error}");
 }

@@ -40,6 +40,8 @@ fn help_of_the_other_commands_fits_eighty_columns_too() {
         &["plan", "install"],
         &["plan", "upgrade"],
         &["token"],
+        &["token", "list"],
+        &["token", "repair"],
         &["release", "fetch"],
         &["release", "verify"],
         &["release", "unpack"],

@@ -333,7 +333,12 @@ fn no_wait_goes_by_the_wall_clock() {
         "flow/bake/record.rs",       // when it was baked, for the record
         "flow/install/before.rs",    // the same
         "flow/install/installer.rs", // when it was installed, for the record
+        "flow/rollback/steps.rs",    // when it was put back, for the record
+        "flow/rollback/target.rs",   // when somebody asked for it, for the record
         "flow/run.rs",               // randomness of last resort
+        "flow/upgrade/prove.rs",     // when it was proved, for the record
+        "flow/upgrade/script.rs",    // when it was begun and installed, for the record
+        "health/tokens.rs",          // is this token expired now?
         "kasm/manager.rs",           // our clock beside the manager's
         "net/retry.rs",              // Retry-After as a date becomes a span on arrival
         "preflight/clock.rs",        // is the clock set at all?

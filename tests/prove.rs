@@ -26,7 +26,7 @@ use tempfile::TempDir;
 const TOKEN: &str = "aVeryOpaqueToken1234";
 const LONG: Duration = Duration::from_secs(60);
 /// Enough for one look, and none to come.
-const SHORT: Duration = Duration::from_millis(400);
+const SHORT: Duration = Duration::from_millis(1500);
 
 const FILES: [(&str, &str, &str); 3] = [
     ("guac/kasmguac.app.config.yaml", "kasmguac", "[80]"),
@@ -101,8 +101,9 @@ impl Node {
         runtime.block_on(prove_installed(&self.paths(), role, expectations, Deadline::after(deadline), observer))
     }
 
-    fn at_once(&self) -> Result<Proof, Error> {
-        self.prove(&Expectations::default(), SHORT, &Silent)
+    /// What it lacks is not waited for any longer than it takes to look.
+    fn lacking(&self) -> Error {
+        self.prove(&Expectations::default(), SHORT, &Silent).unwrap_err()
     }
 }
 
@@ -122,7 +123,7 @@ impl Observer for Waits {
 #[test]
 fn a_registered_connection_proxy_is_proven_with_its_tokens() {
     let node = Node::guac();
-    let proof = node.at_once().unwrap();
+    let proof = node.prove(&Expectations::default(), LONG, &Silent).unwrap();
     assert_eq!(proof.version.as_deref(), Some("1.18.1"));
     assert_eq!((proof.containers.len(), proof.tokens.len(), proof.warnings.len()), (4, 3, 0));
     assert!(proof.tokens.iter().all(|token| token.verdict.is_good()));
@@ -142,7 +143,7 @@ fn tokens_that_cannot_be_right_are_told_by_place_and_reason_and_are_local_eviden
     for (auth, words) in table {
         let node = Node::guac();
         node.write(0, "", &auth);
-        let error = node.at_once().unwrap_err();
+        let error = node.lacking();
         assert_eq!((error.reason(), error.exit().code()), ("health.tokens", 19), "{error}");
         assert!(error.to_string().contains(words) && !error.is_remote(), "{error}");
         assert!(
@@ -151,7 +152,7 @@ fn tokens_that_cannot_be_right_are_told_by_place_and_reason_and_are_local_eviden
     }
     let node = Node::guac();
     fs::remove_file(node.paths().at("/opt/kasm/1.18.1/conf/app").join(FILES[2].0)).unwrap();
-    let error = node.at_once().unwrap_err().to_string();
+    let error = node.lacking().to_string();
     assert!(error.contains("rdp_https_gateway.app.config.yaml is not there"), "{error}");
 }
 
@@ -161,7 +162,7 @@ fn a_registration_token_that_is_left_is_told() {
     let good = Jwt { authorizations: "[90]", ..Jwt::default() }.signed();
     node.write(1, &format!("  registration_token: {TOKEN}"), &good);
     node.put("guac/registration_token.txt", TOKEN);
-    let error = node.at_once().unwrap_err();
+    let error = node.lacking();
     insta::assert_snapshot!(error, @"the tokens of this connection proxy are no good: /opt/kasm/1.18.1/conf/app/guac/registration_token.txt is still there, although the component is registered; rdp-gateway.registration_token in /opt/kasm/1.18.1/conf/app/rdp_gateway/passthrough.app.config.yaml is still there, although the component is registered");
 }
 
@@ -226,7 +227,22 @@ fn a_manager_that_refuses_is_blamed_with_the_components_words_and_one_that_is_si
     assert_eq!((error.reason(), error.exit().code()), ("health.not-registered", 19));
     assert!(waits.0.lock().unwrap()[0].starts_with("the registration of guac with manager 127.0.0.1:"));
     // Nobody asked the manager: nothing is known of it.
-    assert!(node.at_once().unwrap_err().is_remote());
+    assert!(node.lacking().is_remote());
+}
+
+#[test]
+fn what_nothing_will_mend_is_not_waited_for_until_the_deadline() {
+    let node = Node::guac();
+    let (_stand_in, manager) = manager(&node, Behaviour::default());
+    let patience = Duration::from_millis(500);
+    let expectations = Expectations { manager: Some(&manager), patience, ..Expectations::default() };
+    node.write(0, "", "false");
+    assert_eq!(node.prove(&expectations, LONG, &Silent).unwrap_err().reason(), "health.tokens");
+
+    node.write(0, &format!("  registration_token: {TOKEN}"), "''");
+    node.docker.change(|script| drop(script.logs.insert("kasm_guac".into(), "ERROR: token refused\n".into())));
+    let error = node.prove(&expectations, LONG, &Silent).unwrap_err();
+    assert!(error.reason() == "health.not-registered" && !error.is_remote(), "{error}");
 }
 
 #[test]
@@ -249,7 +265,7 @@ fn what_was_wrong_before_is_not_held_against_a_version_that_was_put_back() {
     let installed = Installed::read(&node.paths()).unwrap();
     let known = held::read(&installed, None, &Context::at(jiff::Timestamp::now())).unwrap();
     let expectations = Expectations { known, ..Expectations::default() };
-    assert!(node.prove(&expectations, SHORT, &Silent).is_ok());
+    assert!(node.prove(&expectations, LONG, &Silent).is_ok());
     // Another thing is.
     node.write(0, "", "false");
     assert_eq!(node.prove(&expectations, SHORT, &Silent).unwrap_err().reason(), "health.tokens");
@@ -262,7 +278,7 @@ fn a_node_that_is_another_one_than_before_is_told() {
     let ids = Ids::of(&installed, Role::Agent).unwrap();
     assert_eq!(ids.iter().collect::<Vec<_>>(), [("agent", ID)]);
     let expectations = Expectations { ids, version: Some("1.18.1".into()), ..Expectations::default() };
-    node.prove(&expectations, SHORT, &Silent).unwrap();
+    node.prove(&expectations, LONG, &Silent).unwrap();
     node.put("agent/agent.app.config.yaml", "agent: {server_id: other}\n");
     let error = node.prove(&expectations, LONG, &Silent).unwrap_err();
     insta::assert_snapshot!(error, @"the node is not who it was: the id of agent was 0f8fad5b-d9cb-469f-a165-70867728950e, and is other");

@@ -93,6 +93,16 @@ fn text(record: &Record) -> String {
     text
 }
 
+/// Tokens in configuration files: `bake` leaves them where they are. A fleet may want that; whoever does not must hear
+/// of it.
+fn staying_tokens(merged: &Merged) -> Vec<String> {
+    let tokens = merged.shown().into_iter().filter(|one| schema::find(one.key).is_some_and(schema::Setting::is_secret));
+    let staying = tokens.filter(|one| matches!(one.from, Origin::File(..)));
+    staying
+        .map(|one| format!("{} ({}) stays in the image: every machine made from it has it", one.key, one.from))
+        .collect()
+}
+
 impl Args {
     fn wants(self, global: &Global) -> Result<Wants, Failure> {
         let paths = global.paths();
@@ -103,6 +113,7 @@ impl Args {
             flags: Layer::default(),
         })?;
         views::warn(global, &loaded.warnings);
+        views::warn(global, &staying_tokens(&loaded.merged));
         let mut releases = self.releases()?;
         releases.extend(loaded.merged.release()?);
         let mut skip = self.skip;

@@ -149,7 +149,7 @@ const NETWORK: &str = "Network";
 const RUN: &str = "This run";
 
 /// Any text is a token here: what is wrong with it is for the token's own rules to say.
-fn secret(text: &str) -> Result<Secret, Infallible> {
+pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
@@ -245,7 +245,7 @@ fn key_or_path(text: &str) -> String {
 
 /// Where a relative path of the command line leads: the installer runs in another directory. Standard
 /// input and what a template left are no paths.
-fn absolute(text: &str) -> String {
+pub(super) fn absolute(text: &str) -> String {
     if text == "-" || meaning::of(text) != Meaning::Given(text) {
         return text.to_owned();
     }

@@ -1,5 +1,8 @@
 //! `kasm-bootstrap token`.
 
+mod list;
+mod repair;
+
 use super::{Global, answer::Answer};
 use crate::error::{Exit, Failure};
 use crate::secret::Secret;
@@ -26,6 +29,10 @@ pub struct Args {
 enum Command {
     /// Check a token's structure, claims and signature, without showing it
     Check(Check),
+    /// Every token this node holds, and what each is worth; never the token
+    List(list::Args),
+    /// Give a component whose token does not work a new one
+    Repair(Box<repair::Args>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,8 +91,12 @@ impl From<FormatArg> for Format {
 }
 
 /// Runs the command.
-pub async fn run(_global: &Global, args: Args) -> Result<Answer, Failure> {
-    let Command::Check(check) = args.command;
+pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
+    let check = match args.command {
+        Command::Check(check) => check,
+        Command::List(args) => return list::run(global, &args),
+        Command::Repair(args) => return repair::run(global, &args).await,
+    };
     // Standard input may be a terminal or a pipe that nobody writes to.
     tokio::task::spawn_blocking(move || run_check(&check)).await.unwrap_or_else(|error| {
         Err(Failure::new(Exit::Unexpected, "token.panic", error.to_string(), "report this as a bug"))

@@ -320,6 +320,7 @@ pub static SETTINGS: &[Setting] = &[
         "\"nocloud\"",
         "Where the boot looks for user-data that begins with #kasm-bootstrap",
     ),
+    setting("repair.method", Choice(&["both", "file", "yaml"]), "both", "\"both\"", REPAIR_METHOD),
     setting(
         "metadata.endpoint",
         Endpoint,
@@ -382,6 +383,8 @@ pub static SETTINGS: &[Setting] = &[
     switch("installer.skip_connection_test", "--skip-connection-test", "Let the installer not test the manager"),
     switch("installer.no_start", "--no-start", "Do not start Kasm's services after installing"),
 ];
+
+const REPAIR_METHOD: &str = "Where `token repair` puts a registration token: registration_token.txt, the YAML, both";
 
 /// One of Kasm's own flags that takes no value.
 const fn switch(key: &'static str, flag: &'static str, doc: &'static str) -> Setting {

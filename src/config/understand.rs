@@ -3,6 +3,7 @@
 
 mod known;
 mod metadata;
+mod repair;
 mod run_options;
 
 pub use known::Known;

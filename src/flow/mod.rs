@@ -3,6 +3,7 @@
 pub mod bake;
 pub mod boot;
 pub mod install;
+pub mod repair;
 pub mod rollback;
 pub mod run;
 pub mod upgrade;

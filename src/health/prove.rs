@@ -16,9 +16,8 @@ use crate::paths::Paths;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long tokens that nothing will mend may stay as they are before the proof gives up on them: longer than
-/// a component takes to write its file.
-const HOPELESS: Duration = Duration::from_secs(60);
+/// See [`Expectations::patience`]: longer than a component takes to write its file.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the manager may take to tell the time, when a token looks expired.
 const ASK_TIME: Duration = Duration::from_secs(5);
 
@@ -43,7 +42,7 @@ pub struct Proof {
 }
 
 /// What is expected of an installation beside its being up. By default: nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Expectations<'a> {
     /// The version that must be installed.
     pub version: Option<String>,
@@ -59,6 +58,24 @@ pub struct Expectations<'a> {
     /// The manager, to be asked for the time where a token looks expired, and whether it answers where a
     /// component does not register.
     pub manager: Option<&'a Manager>,
+    /// How long tokens that nothing will mend may stay as they are before the proof gives up on them; twice as long
+    /// where a manager that is healthy refuses to register a component, which says so in its log. Without such
+    /// evidence the proof waits until its deadline.
+    pub patience: Duration,
+}
+
+impl Default for Expectations<'_> {
+    fn default() -> Self {
+        Expectations {
+            version: None,
+            ids: Ids::default(),
+            known: Vec::new(),
+            settle: Duration::ZERO,
+            not_started: false,
+            manager: None,
+            patience: PATIENCE,
+        }
+    }
 }
 
 /// Proves a node that was installed as `intent` says, or says what is missing. What is wrong on the disk is
@@ -172,7 +189,7 @@ struct Proving<'a> {
     /// How far the manager's clock is ahead of ours.
     ahead: Option<jiff::SignedDuration>,
     asked_time: bool,
-    /// Since when tokens are as they are, that nothing will mend.
+    /// Since when it is as it is, and nothing will mend it.
     hopeless: Option<(Instant, Vec<String>)>,
     told: Option<Wait>,
 }
@@ -295,16 +312,23 @@ impl Proving<'_> {
         proxies.into_iter().flat_map(|proxy| [proxy.registration_token, proxy.auth_token]).flatten().collect()
     }
 
-    /// True if tokens that nothing will mend have been like this for long.
+    /// True if it has been like this for long, and nothing will mend it.
     fn is_hopeless(&mut self, trouble: &Error) -> bool {
-        let Error::Tokens { troubles } = trouble else {
-            self.hopeless = None;
-            return false;
+        let patience = self.expectations.patience;
+        let (what, patience) = match trouble {
+            Error::Tokens { troubles } => (troubles.clone(), patience),
+            Error::NotRegistered(who) if who.words.is_some() && matches!(who.answer, Some(Ok(()))) => {
+                (who.components.iter().map(|one| (*one).to_owned()).collect(), 2 * patience)
+            }
+            _ => {
+                self.hopeless = None;
+                return false;
+            }
         };
         match &self.hopeless {
-            Some((since, same)) if same == troubles => since.elapsed() >= HOPELESS,
+            Some((since, same)) if *same == what => since.elapsed() >= patience,
             _ => {
-                self.hopeless = Some((Instant::now(), troubles.clone()));
+                self.hopeless = Some((Instant::now(), what));
                 false
             }
         }

@@ -24,6 +24,10 @@ pub enum End {
     Old,
     /// What was asked for is there and nobody has undone it, but it is not proved yet: the next run goes on.
     Unproved,
+    /// What was to be repaired is repaired.
+    Repaired,
+    /// What was to be repaired is as it was, to the byte.
+    AsItWas,
     /// Neither: a failure that says in which state the node is and what to do.
     Named,
 }
@@ -35,6 +39,8 @@ impl End {
             End::New => "new, healthy",
             End::Old => "old, healthy",
             End::Unproved => "new, not proved yet",
+            End::Repaired => "repaired",
+            End::AsItWas => "as it was",
             End::Named => "named failure",
         }
     }

@@ -165,7 +165,36 @@ const TABLES: &[Table] = &[
             },
         ],
     },
-    Table { verb: "repair", points: &["backup", "write", "restart", "wait", "after"], rows: &[] },
+    Table {
+        verb: "repair",
+        points: &["tokens", "manager", "backup", "write", "restart", "wait", "after"],
+        rows: &[
+            Row {
+                fault: "kill -9",
+                at: &["tokens", "manager", "backup", "write", "restart", "wait", "after"],
+                elsewhere: ANYWHERE,
+            },
+            Row { fault: "SIGTERM", at: &["wait"], elsewhere: "as kill -9, but at once and not by the next run" },
+            Row {
+                fault: "ENOSPC",
+                at: &["backup", "write"],
+                elsewhere: "nothing is written but the journal, which ends every run alike (run.journal)",
+            },
+            Row {
+                fault: "manager down",
+                at: &["manager", "wait"],
+                elsewhere: "nobody asks it: what it does then shows at manager or at wait",
+            },
+            Row {
+                fault: "container unhealthy",
+                at: &["wait"],
+                elsewhere: "it makes no difference: a container that is not well is what a repair begins with",
+            },
+            Row { fault: "expired token", at: &["tokens"], elsewhere: "it is refused at tokens" },
+            Row { fault: "wrong token", at: &["wait"], elsewhere: "only the manager can tell, when it is used" },
+            Row { fault: "clock off", at: &["tokens"], elsewhere: "the manager's clock was asked at tokens" },
+        ],
+    },
 ];
 
 /// What is in a cell beside its fault and point: how it ends, exit, reason, test.

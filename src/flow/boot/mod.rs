@@ -15,9 +15,9 @@ mod decide;
 mod handed;
 mod watch;
 
-use super::install;
 use super::upgrade::prove::is_unproved;
 use super::upgrade::{self, record::Open};
+use super::{install, repair};
 use crate::config::{self, Loaded, Ready, RunOptions};
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
@@ -228,6 +228,9 @@ async fn tidy(paths: &Paths, supervisor: &dyn Supervisor) {
     let Ok(_lock) = RunLock::take(paths, "run") else { return };
     for warning in install::put_back(paths).await {
         supervisor.warn(&warning);
+    }
+    if let Some(words) = repair::end(paths, supervisor).await {
+        supervisor.note(&words);
     }
 }
 

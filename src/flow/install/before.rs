@@ -1,6 +1,7 @@
 //! What comes before anything on the machine is changed: leftovers, tokens, is it there already,
 //! preflight.
 
+use super::super::repair;
 use super::super::upgrade::record::{Open, Phase};
 use super::{Install, systemctl};
 use crate::apt;
@@ -42,8 +43,8 @@ pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     put_back(&work.paths, cx).await
 }
 
-/// Refuses to install over an upgrade that has not come to its end.
-fn still_open(open: &Open) -> Failure {
+/// Refuses to touch what an upgrade has not come to its end with.
+pub(in crate::flow) fn still_open(open: &Open) -> Failure {
     let (from, to) = (&open.from, &open.to);
     Failure::new(
         Exit::Preflight,
@@ -86,6 +87,7 @@ pub(in crate::flow) async fn put_back(paths: &Paths, cx: Context<'_>) -> Result<
             }
         }
     }
+    put_back.extend(repair::end(paths, cx.observer).await);
     if put_back.is_empty() {
         return Ok(Finish::Skipped("nothing was left behind".into()));
     }

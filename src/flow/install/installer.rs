@@ -215,6 +215,8 @@ async fn wipe(work: &Install, attempt: u32, why: &str, cx: Context<'_>) -> Resul
 pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let address = work.own_address();
     let proof = health::prove(&work.paths, &work.intent, &address, cx.deadline, cx.observer).await?;
+    // Tokens that components got meanwhile, too.
+    sync(&work.paths, cx).await;
     if let Some(mut receipt) = Receipt::read(&work.paths)? {
         receipt.proved = true;
         receipt.write(&work.paths)?;

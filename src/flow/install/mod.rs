@@ -307,7 +307,7 @@ pub async fn put_back(paths: &Paths) -> Vec<String> {
     if let Err(error) = apt::snippet::remove(paths) {
         collect.warn(&format!("{} cannot be removed: {error}", paths.apt_snippet().display()));
     }
-    collect.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    collect.warnings()
 }
 
 pub(super) fn systemctl() -> Option<apt::timers::Systemctl> {
@@ -316,7 +316,14 @@ pub(super) fn systemctl() -> Option<apt::timers::Systemctl> {
 
 /// Keeps warnings for later.
 #[derive(Default)]
-struct Collect(Mutex<Vec<String>>);
+pub(super) struct Collect(Mutex<Vec<String>>);
+
+impl Collect {
+    /// What was kept.
+    pub(super) fn warnings(self) -> Vec<String> {
+        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
 
 impl Observer for Collect {
     fn warn(&self, text: &str) {

@@ -26,10 +26,10 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
     let expectations = Expectations {
         version: Some(open.to.clone()),
         ids: Ids::of(&work.old, open.role)?,
-        known: Vec::new(),
         settle: work.install.intent.settle,
         not_started: !health::is_started(&work.install.intent),
         manager: Some(work.manager()),
+        ..Expectations::default()
     };
     // Whoever blames the new version must have had the time to ask whether it is the manager.
     let ask = ASK_TIME.min(work.install.intent.manager.wait).min(cx.deadline.remaining() / 8);
@@ -115,6 +115,8 @@ fn unproved(open: &Open, cause: Failure) -> Failure {
 /// Keeps the way back, and forgets everything else.
 pub(super) async fn commit(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let (paths, open) = (work.paths(), work.record()?);
+    // Tokens that components got meanwhile, too.
+    installer::sync(paths, cx).await;
     let older = Previous::read(paths).unwrap_or_else(|error| {
         cx.observer.warn(&format!("the way back from an earlier upgrade is lost: {error}"));
         None

@@ -122,6 +122,7 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
             format!("read /var/lib/kasm-bootstrap/attempts/{}/installer.log", open.attempt),
         ));
     };
+    installer::sync(paths, cx).await;
     receipt(work, &installed, &open)?;
     // The directory may be called by a longer name than was asked for.
     let to = installed.version.clone().unwrap_or_else(|| open.to.clone());

@@ -1,0 +1,133 @@
+//! What a component itself says of its token: the lines of its log since it was restarted.
+
+use super::error::Said;
+use crate::kasm::docker;
+use crate::paths::Paths;
+use crate::token::Masker;
+use crate::words;
+
+/// So many lines of a log are looked at.
+const LINES: u32 = 400;
+/// No more of a line is quoted, in characters.
+const QUOTED: usize = 300;
+
+/// Words that a manager's refusal has (docs/kasm-facts.md, 5): all of a row's in one line, in lower case.
+const REFUSALS: [&[&str]; 8] = [
+    &["token", "expired"],
+    &["token", "invalid"],
+    &["token", "not enough segments"],
+    &["token", "signature"],
+    &["decoding token"],
+    &["jwt", "expired"],
+    &["token", "unauthorized"],
+    &["registration", "denied"],
+];
+
+/// A component's log, from a moment on.
+pub(super) struct Log {
+    container: &'static str,
+    before: String,
+}
+
+impl Log {
+    /// From now on.
+    ///
+    /// # Errors
+    /// Docker does not answer, or there is no such container.
+    pub(super) async fn from_now(paths: &Paths, container: &'static str) -> Result<Log, docker::Error> {
+        let before = docker::logs(&paths.docker_socket(), container, LINES).await?;
+        Ok(Log { container, before })
+    }
+
+    /// The lines written since, as far as Docker tells them.
+    async fn since(&self, paths: &Paths) -> Vec<String> {
+        let Ok(now) = docker::logs(&paths.docker_socket(), self.container, LINES).await else { return Vec::new() };
+        fresh(&self.before, &now).lines().map(str::to_owned).collect()
+    }
+
+    /// The last line in which the manager refuses the token, masked.
+    pub(super) async fn refusal(&self, paths: &Paths, masker: &Masker) -> Option<Said> {
+        let lines = self.since(paths).await;
+        lines.iter().rev().find(|line| is_refusal(line)).map(|line| self.said(line, masker))
+    }
+
+    /// The last thing it says at all, masked.
+    pub(super) async fn last(&self, paths: &Paths, masker: &Masker) -> Option<Said> {
+        let lines = self.since(paths).await;
+        lines.iter().rev().find(|line| !text(line).trim().is_empty()).map(|line| self.said(line, masker))
+    }
+
+    fn said(&self, line: &str, masker: &Masker) -> Said {
+        let masked = words::one_line(&masker.mask(text(line)));
+        let words = masked.trim().chars().take(QUOTED).collect();
+        Said { container: self.container, words }
+    }
+}
+
+/// What was written between two looks at the end of one log.
+fn fresh<'a>(before: &str, now: &'a str) -> &'a str {
+    if let Some(rest) = now.strip_prefix(before) {
+        return rest;
+    }
+    // More was written than is looked at: what follows the last line that was known.
+    let last = before.trim_end().lines().next_back().filter(|line| !line.is_empty());
+    match last.and_then(|last| now.rfind(last).map(|at| at + last.len())) {
+        Some(at) => &now[at..],
+        None => now,
+    }
+}
+
+/// A line without the time that Docker puts in front.
+fn text(line: &str) -> &str {
+    match line.split_once(' ') {
+        Some((time, rest)) if time.parse::<jiff::Timestamp>().is_ok() => rest,
+        _ => line,
+    }
+}
+
+fn is_refusal(line: &str) -> bool {
+    let line = text(line).to_lowercase();
+    // What was sent is no answer.
+    !line.starts_with("post ") && REFUSALS.iter().any(|words| words.iter().all(|word| line.contains(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_known_by_the_managers_words_and_other_lines_are_none() {
+        for line in [
+            "ERROR: Error while decoding token: Not enough segments",
+            "2026-01-02T03:04:05.678Z The JWT token has expired.",
+            "Expired JWT utilized on register_component",
+            "Token has been expired beyond the configured refresh period",
+            "ERROR: Invalid manager token",
+        ] {
+            assert!(is_refusal(line), "{line}");
+        }
+        for line in [
+            "",
+            "POST https://m/api/admin/register_component {\"token\": \"expired\"}",
+            "register_component: done",
+            "curl: (7) Failed to connect",
+            "Connection expired, reconnecting",
+        ] {
+            assert!(!is_refusal(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_new_in_a_log_counts() {
+        assert_eq!(fresh("a\nb\n", "a\nb\nc\n"), "c\n");
+        assert_eq!(fresh("a\nb\n", "b\nc\n").trim(), "c");
+        assert_eq!(fresh("", "c\n"), "c\n");
+        assert_eq!(fresh("a\n", "z\n"), "z\n");
+    }
+
+    #[test]
+    fn dockers_time_is_not_quoted() {
+        assert_eq!(text("2026-01-02T03:04:05.123456789Z some words"), "some words");
+        assert_eq!(text("some words"), "some words");
+    }
+}
