@@ -113,19 +113,9 @@ fn the_upgrade_of_1_16_0_leaves_false_and_a_port_where_tokens_were() {
     }
 }
 
-#[test]
-fn an_upgrade_stops_where_it_is_told_to() {
-    // What `current` points to, and how many containers are left.
-    for (at, version, containers) in [
-        (Point::Before, "1.17.0", 4),
-        (Point::Stopped, "1.17.0", 0),
-        (Point::Wiped, "1.17.0", 0),
-        (Point::Files, "1.17.0", 0),
-        (Point::Linked, "1.18.1", 0),
-        (Point::Carried, "1.18.1", 0),
-        (Point::Starting, "1.18.1", 0),
-        (Point::Started, "1.18.1", 4),
-    ] {
+/// What `current` points to, and how many containers are left, where an upgrade goes wrong at a point.
+fn stops_at(points: &[(Point, &str, usize)]) {
+    for &(at, version, containers) in points {
         let plain = |version: &str| Options { version: version.into(), ..Options::default() };
         let mut bench = Bench::new(&plain("1.17.0"));
         assert!(bench.run("install.sh", &guac("kasm.example.com")).status.success());
@@ -135,6 +125,18 @@ fn an_upgrade_stops_where_it_is_told_to() {
         assert_eq!((code, said.contains("No space left on device")), (28, true), "{at:?}: {said}");
         assert_eq!((bench.version().as_str(), bench.containers().len()), (version, containers), "{at:?}");
     }
+}
+
+#[test]
+fn an_upgrade_that_stops_before_the_links_leaves_the_old_version_in_use() {
+    let old = |at, containers| (at, "1.17.0", containers);
+    stops_at(&[old(Point::Before, 4), old(Point::Stopped, 0), old(Point::Wiped, 0), old(Point::Files, 0)]);
+}
+
+#[test]
+fn an_upgrade_that_stops_after_the_links_leaves_the_new_version_in_use() {
+    let new = |at, containers| (at, "1.18.1", containers);
+    stops_at(&[new(Point::Linked, 0), new(Point::Carried, 0), new(Point::Starting, 0), new(Point::Started, 4)]);
 }
 
 #[test]

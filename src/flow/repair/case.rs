@@ -222,8 +222,62 @@ pub(super) fn address(names: &[String], port: Option<u16>) -> Option<HostPort> {
     let name = names.first()?;
     // A name may bring its port with it.
     let (host, own) = match name.rsplit_once(':') {
-        Some((host, own)) if !host.contains(':') => (host, own.parse().ok()),
+        Some((host, own)) if !host.contains(':') || host.ends_with(']') => (host, own.parse().ok()),
         _ => (name.as_str(), None),
     };
     Some(HostPort { host: host.trim_matches(['[', ']']).to_owned(), port: own.or(port) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_beside_the_configuration_is_its_owners_and_nobody_elses_to_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("kasmguac.app.config.yaml");
+        fs::write(&config, "kasmguac:\n  id: 1 # me\n").unwrap();
+        for (mode, wanted) in [(0o600, 0o600), (0o640, 0o640), (0o666, 0o644)] {
+            fs::set_permissions(&config, fs::Permissions::from_mode(mode)).unwrap();
+            let token = Secret::new("kZ7TokenTokenTokenQ9");
+            let edit = Edit { section: "kasmguac".into(), key: KEY, value: Value::Text(token.clone()) };
+            let case = Case {
+                component: "guac",
+                container: "kasm_guac",
+                config: config.clone(),
+                cure: Cure::Register,
+                edits: vec![edit],
+                token_file: Some(token),
+                manager: None,
+                old_manager: None,
+            };
+            case.write().unwrap();
+            let data = fs::metadata(case.registration_file()).unwrap();
+            assert_eq!(data.mode() & 0o7777, wanted);
+            assert_eq!(data.uid(), fs::metadata(&config).unwrap().uid());
+            assert_eq!(fs::read_to_string(case.registration_file()).unwrap(), "kZ7TokenTokenTokenQ9");
+            assert_eq!(clean(&config, "kasmguac").unwrap(), [held::REGISTRATION_FILE, "kasmguac.registration_token"]);
+            assert_eq!(fs::read_to_string(&config).unwrap(), "kasmguac:\n  id: 1 # me\n");
+            assert_eq!(fs::metadata(&config).unwrap().mode() & 0o7777, mode);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_a_link_is_not_made_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (real, link) = (directory.path().join("real.yaml"), directory.path().join("link.yaml"));
+        fs::write(&real, "a:\n  registration_token: x\n  b: c\n").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert!(matches!(clean(&link, "a"), Err(Error::NotEditable { .. })));
+    }
+
+    #[test]
+    fn a_managers_name_may_bring_its_port() {
+        let host = |name: &str, port| address(&[name.to_owned()], port).unwrap().to_string();
+        assert_eq!(host("m.example", Some(8443)), "m.example:8443");
+        assert_eq!(host("m.example:4443", Some(443)), "m.example:4443");
+        assert_eq!(host("[fd00::1]:4443", None), "[fd00::1]:4443");
+        assert_eq!(host("fd00::1", Some(443)), "[fd00::1]:443");
+        assert_eq!(address(&[], None), None);
+    }
 }

@@ -6,11 +6,12 @@ use super::diagnose::Cure;
 use super::error::{Error, Said};
 use super::evidence::Log;
 use super::open::{self, GRACE, Open, Phase, Settled};
-use super::{Repair, context, here};
+use super::{ASK, Repair, context, here};
 use crate::error::{Exit, Failure};
 use crate::kasm::docker;
 use crate::kasm::held::Verdict;
 use crate::kasm::layout::Installed;
+use crate::kasm::manager::Manager;
 use crate::kasm::snapshot::Snapshot;
 use crate::machine::changes::Changes;
 use crate::observe::Wait;
@@ -90,7 +91,8 @@ async fn mend(work: &Repair, case: &Case, cx: step::Context<'_>) -> Result<Strin
         Ok(()) => {
             open.phase = Phase::Proved;
             open::write(paths, &open)?;
-            settle(work, cx).await
+            let words = settle(work, cx).await?;
+            Ok(format!("{words}{}", afterwards(work, case, cx).await))
         }
         // The token came, and is kept: what keeps the component from being well is something else.
         Err(error @ Error::Unhealthy { .. }) => {
@@ -112,6 +114,20 @@ async fn mend(work: &Repair, case: &Case, cx: step::Context<'_>) -> Result<Strin
                 }
             }
             Err(failure)
+        }
+    }
+}
+
+/// What an agent's manager says afterwards: its silence undoes nothing. What it makes of the agent, only the Admin UI
+/// tells.
+async fn afterwards(work: &Repair, case: &Case, cx: step::Context<'_>) -> String {
+    let Some(address) = case.manager.as_ref().filter(|_| case.cure == Cure::ManagerToken) else { return String::new() };
+    let manager = Manager::new(&work.paths, address, &work.intent.network);
+    match manager.healthcheck(cx.deadline.within(ASK)).await {
+        Ok(_) => format!(", and {} is healthy; the Admin UI shows the agent when it has reported", manager.name()),
+        Err(error) => {
+            cx.observer.warn(&format!("the manager was well before, and is not now: {error}"));
+            String::new()
         }
     }
 }

@@ -58,9 +58,8 @@ pub struct Repair {
 impl Repair {
     /// Prepares, without touching the machine.
     pub fn new(paths: &Paths, intent: RepairIntent) -> Repair {
-        let given = intent.registration.iter().chain(intent.manager_token.as_ref().map(|offered| &offered.value));
         Repair {
-            masker: Masker::new(given),
+            masker: masker(paths, &intent),
             paths: paths.clone(),
             intent,
             cases: RefCell::default(),
@@ -104,6 +103,16 @@ impl Repair {
         let hash = Sha256::digest(format!("{:?}", (manager, self.intent.method)));
         hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// Knows every token that is given, and those that the node holds as far as they can be read.
+fn masker(paths: &Paths, intent: &RepairIntent) -> Masker {
+    let installed = Installed::read(paths);
+    let agent = installed.as_ref().and_then(|installed| installed.agent().ok().flatten());
+    let proxies = installed.and_then(|installed| installed.proxies().ok()).unwrap_or_default();
+    let given = intent.registration.iter().chain(intent.manager_token.as_ref().map(|offered| &offered.value));
+    let held = proxies.iter().flat_map(|proxy| proxy.registration_token.iter().chain(&proxy.auth_token));
+    Masker::new(given.chain(held).chain(agent.as_ref().and_then(|agent| agent.token.as_ref())))
 }
 
 /// Runs the whole job.

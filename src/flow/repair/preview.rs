@@ -47,7 +47,6 @@ pub async fn preview(paths: &Paths, intent: RepairIntent) -> Result<Preview, Fai
     }
     let cases = super::case::cases(&installed, &diagnose(&list), &work.intent)?;
     super::check(&work, &installed, &cases, &Silent).await?;
-    let masker = masker(&work, &installed)?;
     let (mut changes, mut restarts) = (Vec::new(), Vec::new());
     for case in &cases {
         let (before, mut after) = case.edited()?;
@@ -72,19 +71,10 @@ pub async fn preview(paths: &Paths, intent: RepairIntent) -> Result<Preview, Fai
             change(&case.registration_file(), vec![format!("+ {MASK}")]);
         }
         if before != after {
-            change(&case.config, difference(&before, &after, &masker));
+            change(&case.config, difference(&before, &after, &work.masker));
         }
     }
     Ok(Preview { changes, restarts })
-}
-
-/// Knows every token that is given or held.
-fn masker(work: &Repair, installed: &Installed) -> Result<Masker, Error> {
-    let agent = installed.agent().map_err(Error::Configuration)?;
-    let proxies = installed.proxies().map_err(Error::Configuration)?;
-    let given = work.intent.registration.iter().chain(work.intent.manager_token.as_ref().map(|offered| &offered.value));
-    let held = proxies.iter().flat_map(|proxy| proxy.registration_token.iter().chain(&proxy.auth_token));
-    Ok(Masker::new(given.chain(held).chain(agent.as_ref().and_then(|agent| agent.token.as_ref()))))
 }
 
 /// The lines that differ, and one around them on each side.
