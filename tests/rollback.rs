@@ -37,18 +37,24 @@ fn is_back(node: &Node, before: &[String]) {
 
 #[test]
 fn by_hand_the_version_before_is_back_as_it_was_and_the_newer_one_stays_on_the_disk() {
-    for node in [Node::agent(), Node::guac()] {
-        let (node, before) = upgraded(node);
-        let (code, answer, err) = node.rolled_back(&[]);
-        assert_eq!(code, 0, "{answer:#} {err}");
-        is_back(&node, &before);
-        assert!(node.scene.root.join("opt/kasm").join(NEW).join("bin").exists());
-        let (code, answer, _) = node.rolled_back(&[]);
-        assert_eq!((code, reason(&answer).as_str()), (12, "rollback.nothing-before"), "{answer:#}");
-        let (code, _, err) = node.upgraded(&[]);
-        assert_eq!(code, 0, "a rollback by hand forbids nothing: {err}");
-        assert_eq!(node.version(), NEW);
-    }
+    let (node, before) = upgraded(Node::agent());
+    let (code, answer, err) = node.rolled_back(&[]);
+    assert_eq!(code, 0, "{answer:#} {err}");
+    is_back(&node, &before);
+    assert!(node.scene.root.join("opt/kasm").join(NEW).join("bin").exists());
+    let (code, answer, _) = node.rolled_back(&[]);
+    assert_eq!((code, reason(&answer).as_str()), (12, "rollback.nothing-before"), "{answer:#}");
+    let (code, _, err) = node.upgraded(&[]);
+    assert_eq!(code, 0, "a rollback by hand forbids nothing: {err}");
+    assert_eq!(node.version(), NEW);
+}
+
+#[test]
+fn a_connection_proxy_goes_back_with_the_tokens_it_had() {
+    let (node, before) = upgraded(Node::guac());
+    let (code, answer, err) = node.rolled_back(&[]);
+    assert_eq!(code, 0, "{answer:#} {err}");
+    is_back(&node, &before);
 }
 
 #[test]
