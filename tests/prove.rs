@@ -103,8 +103,13 @@ impl Node {
 
     /// What it lacks is not waited for any longer than it takes to look.
     fn lacking(&self) -> Error {
-        self.prove(&Expectations::default(), SHORT, &Silent).unwrap_err()
+        self.prove(&impatient(), LONG, &Silent).unwrap_err()
     }
+}
+
+/// What nothing will mend is not waited for.
+fn impatient() -> Expectations<'static> {
+    Expectations { patience: Duration::ZERO, ..Expectations::default() }
 }
 
 fn settled(span: Duration) -> Expectations<'static> {
@@ -212,8 +217,8 @@ fn a_manager_that_refuses_is_blamed_with_the_components_words_and_one_that_is_si
     });
     node.write(0, &format!("  registration_token: {TOKEN}"), "''");
     let (stand_in, manager) = manager(&node, Behaviour::default());
-    let expectations = || Expectations { manager: Some(&manager), ..Expectations::default() };
-    let error = node.prove(&expectations(), Duration::from_secs(4), &Silent).unwrap_err();
+    let expectations = || Expectations { manager: Some(&manager), ..impatient() };
+    let error = node.prove(&expectations(), LONG, &Silent).unwrap_err();
     assert!(!error.is_remote());
     insta::assert_snapshot!(shown(&Failure::from(error)), @r#"
     error: guac has not registered with manager ...:, which answers and calls itself healthy; kasm_guac is restarting (exit 1) [health.not-registered]
@@ -227,7 +232,7 @@ fn a_manager_that_refuses_is_blamed_with_the_components_words_and_one_that_is_si
     assert_eq!((error.reason(), error.exit().code()), ("health.not-registered", 19));
     assert!(waits.0.lock().unwrap()[0].starts_with("the registration of guac with manager 127.0.0.1:"));
     // Nobody asked the manager: nothing is known of it.
-    assert!(node.lacking().is_remote());
+    assert!(node.prove(&Expectations::default(), SHORT, &Silent).unwrap_err().is_remote());
 }
 
 #[test]
@@ -264,11 +269,11 @@ fn what_was_wrong_before_is_not_held_against_a_version_that_was_put_back() {
     node.write(0, "", &Jwt { expires_in: -7200, ..Jwt::default() }.signed());
     let installed = Installed::read(&node.paths()).unwrap();
     let known = held::read(&installed, None, &Context::at(jiff::Timestamp::now())).unwrap();
-    let expectations = Expectations { known, ..Expectations::default() };
+    let expectations = Expectations { known, ..impatient() };
     assert!(node.prove(&expectations, LONG, &Silent).is_ok());
     // Another thing is.
     node.write(0, "", "false");
-    assert_eq!(node.prove(&expectations, SHORT, &Silent).unwrap_err().reason(), "health.tokens");
+    assert_eq!(node.prove(&expectations, LONG, &Silent).unwrap_err().reason(), "health.tokens");
 }
 
 #[test]
@@ -301,7 +306,7 @@ fn a_container_that_is_started_again_and_again_is_told_although_each_look_finds_
     let node = Node::agent();
     node.docker.change(|script| script.flapping = vec!["kasm_agent".into()]);
     let waits = Waits::default();
-    let error = node.prove(&settled(Duration::from_secs(10)), Duration::from_millis(3500), &waits).unwrap_err();
+    let error = node.prove(&settled(Duration::from_secs(10)), Duration::from_secs(5), &waits).unwrap_err();
     assert_eq!((error.reason(), error.exit().code(), error.is_remote()), ("health.restarts", 19, false));
     assert!(error.to_string().starts_with("kasm_agent was started again "), "{error}");
     assert!(waits.0.lock().unwrap().iter().any(|wait| wait.contains("kasm_agent was started again")));
@@ -329,7 +334,7 @@ fn one_restart_begins_the_settling_time_anew() {
 #[test]
 fn a_deadline_that_comes_while_all_is_well_is_a_warning() {
     let node = Node::agent();
-    let proof = node.prove(&settled(Duration::from_secs(600)), Duration::from_millis(1500), &Silent).unwrap();
+    let proof = node.prove(&settled(Duration::from_secs(600)), SHORT, &Silent).unwrap();
     assert!(proof.warnings[0].starts_with("the containers were watched for "), "{:?}", proof.warnings);
     assert!(proof.warnings[0].ends_with("only, not for 10 min 00 s: the time was up"), "{:?}", proof.warnings);
 }

@@ -18,7 +18,7 @@ fn an_agent_is_upgraded_by_naming_nothing_but_the_release() {
     let yaml = node.scene.root.join("opt/kasm/current/conf/app/agent/agent.app.config.yaml");
     let yaml = fs::read_to_string(yaml).unwrap();
     assert!(yaml.contains("server-7") && yaml.contains(TOKEN) && yaml.contains("10.0.0.6"), "{yaml}");
-    assert_eq!(fs::metadata(node.state("previous.json")).unwrap().len() > 0, true);
+    assert!(fs::metadata(node.state("previous.json")).unwrap().len() > 0);
 }
 
 #[test]

@@ -329,7 +329,7 @@ impl Proving<'_> {
             Some((since, same)) if *same == what => since.elapsed() >= patience,
             _ => {
                 self.hopeless = Some((Instant::now(), what));
-                false
+                patience.is_zero()
             }
         }
     }

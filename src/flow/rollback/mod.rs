@@ -146,11 +146,12 @@ fn by_hand(work: &Change) -> Vec<Step<Change>> {
 pub async fn run(paths: &Paths, asked: &Asked, views: Vec<Box<dyn View>>) -> Result<Report, Failure> {
     let budget = asked.budget.unwrap_or(ROLLBACK_BUDGET);
     let drain = asked.options.drain.unwrap_or_default();
+    // Before anything is read: what is open may be open in a run that is at work.
+    let ready = Ready::take(paths, "rollback", "")?;
     if let Some(open) = Open::read(paths)?.filter(|open| open.phase != Phase::Prepared) {
         let mut work = Change::back(paths, open.old(paths), open.role, asked.network.clone(), asked.options)?;
         work.install.intent.settle = asked.settle;
         let plan = Plan { verb: "rollback", fingerprint: "open".into(), steps: steps(&work) };
-        let ready = Ready::take(paths, "rollback", &plan.fingerprint)?;
         let begin = Begin::of(&plan, budget);
         let body = async |hub: &Hub, _: Option<&_>| {
             if open.phase == Phase::Installed {
@@ -163,7 +164,6 @@ pub async fn run(paths: &Paths, asked: &Asked, views: Vec<Box<dyn View>>) -> Res
     }
     Open::remove(paths)?;
     let (work, plan, target) = plan(paths, asked)?;
-    let ready = Ready::take(paths, plan.verb, &plan.fingerprint)?;
     let begin = Begin::of(&plan, budget);
     target::keep(&work, &target);
     let body = async |hub: &Hub, _: Option<&_>| {

@@ -291,5 +291,6 @@ fn blames_the_release(cause: &Failure) -> bool {
         "installer.invalid-role",
         "installer.unsupported-system",
     ];
-    theirs.contains(&cause.reason.as_str()) || cause.reason.starts_with("health.")
+    let dockers = cause.reason.starts_with("health.docker");
+    theirs.contains(&cause.reason.as_str()) || (cause.reason.starts_with("health.") && !dockers)
 }
