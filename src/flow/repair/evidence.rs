@@ -5,9 +5,12 @@ use crate::kasm::docker;
 use crate::paths::Paths;
 use crate::token::Masker;
 use crate::words;
+use std::time::Duration;
 
 /// So many lines of a log are looked at.
 const LINES: u32 = 400;
+/// A question that only explains is not waited for longer.
+const QUICK: Duration = Duration::from_secs(1);
 /// No more of a line is quoted, in characters.
 const QUOTED: usize = 300;
 
@@ -41,7 +44,9 @@ impl Log {
 
     /// The lines written since, as far as Docker tells them.
     async fn since(&self, paths: &Paths) -> Vec<String> {
-        let Ok(now) = docker::logs(&paths.docker_socket(), self.container, LINES).await else { return Vec::new() };
+        let socket = paths.docker_socket();
+        let asked = tokio::time::timeout(QUICK, docker::logs(&socket, self.container, LINES)).await;
+        let Ok(Ok(now)) = asked else { return Vec::new() };
         fresh(&self.before, &now).lines().map(str::to_owned).collect()
     }
 

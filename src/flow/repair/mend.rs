@@ -158,7 +158,7 @@ async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -
     let mut told = String::new();
     loop {
         let changes = Changes::of(&[case.config.parent().unwrap_or(&case.config).to_owned()]);
-        let trouble = trouble(work, container).await;
+        let trouble = trouble(work, container, ANSWER.min(deadline.remaining().max(LOOK))).await;
         let token = token(work, case);
         up_since = trouble.is_none().then(|| up_since.unwrap_or_else(Instant::now));
         let listened = up_since.is_some_and(|since| case.cure != Cure::ManagerToken || since.elapsed() >= listen);
@@ -205,9 +205,9 @@ async fn come_up(work: &Repair, case: &Case, log: &Log, cx: step::Context<'_>) -
 }
 
 /// What is wrong with the container, if anything is: the end of a sentence beginning with its name.
-async fn trouble(work: &Repair, container: &str) -> Option<String> {
+async fn trouble(work: &Repair, container: &str, patience: Duration) -> Option<String> {
     let socket = work.paths.docker_socket();
-    let list = match tokio::time::timeout(ANSWER, docker::containers(&socket)).await {
+    let list = match tokio::time::timeout(patience, docker::containers(&socket)).await {
         Ok(Ok(list)) => list,
         Ok(Err(error)) => return Some(format!("cannot be looked at: {error}")),
         Err(_) => return Some("cannot be looked at: Docker does not answer".into()),
