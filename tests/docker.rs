@@ -178,7 +178,7 @@ fn containers_that_do_not_come_up_are_named_at_the_deadline() {
     let failure = Failure::from(root.prove(&intent(), Duration::from_millis(300), &Silent).unwrap_err());
     insta::assert_snapshot!(kasm_bootstrap::cli::answer::text(&failure), @r"
     error: not all containers are up: kasm_agent is restarting (exit 1), kasm_proxy is running but unhealthy [health.containers]
-    help: `docker logs kasm_agent` says why; run install again once it is mended
+    help: `docker logs kasm_agent` says why; run it again once it is mended
     ");
     assert_eq!(failure.code, 19);
 }

@@ -144,7 +144,7 @@ impl Explain for Error {
             Error::Configuration(cause) => cause.help(),
             Error::Docker(_) => "`systemctl status docker` and `journalctl -u docker` say how Docker is".into(),
             Error::Containers { first, .. } => {
-                format!("`docker logs {first}` says why; run install again once it is mended")
+                format!("`docker logs {first}` says why; run it again once it is mended")
             }
             Error::Restarts { container, .. } => {
                 format!("`docker logs {container}` says why; run the same command again once it is mended")
