@@ -532,9 +532,19 @@ fn the_service_ends_a_repair_that_was_cut_off_when_it_starts() {
     let path = node.scene.root.join("etc/kasm-bootstrap/config.toml");
     fs::write(&path, config).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    // Docker starts beside it: without Docker nothing can be restarted.
+    fs::write(node.scene.root.join("usr/bin/docker"), "").unwrap();
+    let (socket, away) = (node.scene.root.join("run/docker.sock"), node.scene.root.join("run/not-yet"));
+    fs::rename(&socket, &away).unwrap();
     let said = node.scene.root.join("service.txt");
     let mut service = start(node.scene.command().arg("run"), &said);
     let begun = Instant::now();
+    while !fs::read_to_string(&said).unwrap().contains("waiting for Docker") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", fs::read_to_string(&said).unwrap());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(state.join("repair.json").exists());
+    fs::rename(&away, &socket).unwrap();
     while state.join("repair.json").exists() || state.join("repair").exists() {
         assert!(begun.elapsed() < Duration::from_secs(30), "{}", fs::read_to_string(&said).unwrap());
         assert!(service.try_wait().unwrap().is_none(), "{}", fs::read_to_string(&said).unwrap());

@@ -73,6 +73,13 @@ pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
     };
     let (watched, until) = match decision {
         Decision::Watch(watched, budget) => {
+            // What a repair has changed cannot be put back without Docker, which starts beside us.
+            if repair::is_open(paths) {
+                let docker = install::docker::awaited(paths, Deadline::after(budget), supervisor);
+                if let Either::Right(signal) = or_signal(&mut signals, docker).await {
+                    return Ok(stopped(supervisor, signal));
+                }
+            }
             tidy(paths, supervisor).await;
             (watched, Some(Deadline::after(budget)))
         }

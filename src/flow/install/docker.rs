@@ -1,9 +1,11 @@
 //! Docker that starts beside us: at boot its service may wait for the network, and ours does not.
 
 use super::Install;
+use crate::deadline::Deadline;
 use crate::kasm::docker::{self, Error};
 use crate::machine::changes::Changes;
-use crate::observe::Wait;
+use crate::observe::{Observer, Wait};
+use crate::paths::Paths;
 use crate::preflight;
 use crate::step::Context;
 use std::pin::pin;
@@ -18,12 +20,19 @@ const QUICK: Duration = Duration::from_secs(1);
 /// At boot, waits until the Docker that is installed answers. What it answers, and what it means if it does
 /// not, is for the check to say.
 pub async fn started(work: &Install, cx: Context<'_>) {
-    let socket = work.paths.docker_socket();
-    if !work.at_boot || !preflight::has_docker(&work.paths) {
+    if work.at_boot {
+        awaited(&work.paths, cx.deadline, cx.observer).await;
+    }
+}
+
+/// Waits until the Docker that is installed answers, as long as it may take to start.
+pub(in crate::flow) async fn awaited(paths: &Paths, deadline: Deadline, observer: &dyn Observer) {
+    let socket = paths.docker_socket();
+    if !preflight::has_docker(paths) {
         return;
     }
-    let deadline = cx.deadline.within(STARTS);
-    let say = |why: String| cx.observer.waiting(&Wait { what: "Docker".into(), holder: Some(why), deadline });
+    let deadline = deadline.within(STARTS);
+    let say = |why: String| observer.waiting(&Wait { what: "Docker".into(), holder: Some(why), deadline });
     loop {
         let changes = Changes::of(&[socket.parent().unwrap_or(&socket).to_owned()]);
         let mut asked = pin!(docker::info(&socket));

@@ -8,7 +8,7 @@
 //! ```
 
 pub(in crate::flow) mod before;
-mod docker;
+pub(in crate::flow) mod docker;
 pub(in crate::flow) mod gather;
 mod images;
 pub(in crate::flow) mod installer;

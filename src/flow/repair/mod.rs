@@ -124,6 +124,11 @@ pub async fn run(paths: &Paths, intent: RepairIntent, views: Vec<Box<dyn View>>)
     ready.run(&plan, &work, budget, views, || put_back(paths)).await
 }
 
+/// True if a repair was cut off, and is not ended yet.
+pub(in crate::flow) fn is_open(paths: &Paths) -> bool {
+    paths.repair().exists()
+}
+
 /// Ends a repair that was cut off: finishes it, or puts everything back. Returns what was done, in words; what could
 /// not be done is a warning, and is tried again by the next run. Whoever calls it holds the run's lock.
 pub(in crate::flow) async fn end(paths: &Paths, observer: &dyn Observer) -> Option<String> {
