@@ -1,8 +1,8 @@
 //! Docker, through its socket (Docker Engine API, v1.41 and later): which Docker this is, which containers
 //! there are and how they feel, and the two things this program may ask of it.
 //!
-//! [`ask`] changes nothing: "List containers", "Inspect a container", "Get container logs", "Get system
-//! information", "List plugins". [`change`] does: "Restart a container", "Enable a plugin". `socket` is how
+//! `ask` changes nothing: "List containers", "Inspect a container", "Get container logs", "Get system
+//! information", "List plugins". `change` does: "Restart a container", "Enable a plugin". `socket` is how
 //! both speak to it.
 
 mod ask;

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The file that gives a component its registration token again (Kasm's documentation, "Server Tokens"; that
-/// it lies beside the component's own YAML file is [U]: docs/kasm-facts.md, 5).
+/// it lies beside the component's own YAML file is not known for sure: docs/kasm-facts.md, 5).
 pub const REGISTRATION_FILE: &str = "registration_token.txt";
 /// No token's file is longer, in bytes.
 const LIMIT: u64 = 16 * 1024;

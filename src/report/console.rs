@@ -38,11 +38,8 @@ impl Console {
     /// A view of the kernel's serial consoles, as far as this machine has any and they can be opened.
     pub fn of(paths: &Paths) -> Option<Console> {
         let active = std::fs::read_to_string(paths.consoles()).ok()?;
-        let devices = serial(&active).map(|name| paths.at("/dev").join(name));
-        Console::on(devices.filter_map(|path| open(&path).ok()).collect())
-    }
-
-    fn on(devices: Vec<File>) -> Option<Console> {
+        let paths = serial(&active).map(|name| paths.at("/dev").join(name));
+        let devices: Vec<Device> = paths.filter_map(|path| Some(Device { open: open(&path).ok()?, path })).collect();
         if devices.is_empty() {
             return None;
         }
@@ -51,7 +48,7 @@ impl Console {
         let writing = move || {
             let mut devices = devices;
             for line in queue {
-                devices.iter_mut().for_each(|device| write(device, &line));
+                devices.iter_mut().for_each(|device| device.write(&line));
             }
             // Nobody may be waiting for it any more.
             let _ = done.send(());
@@ -121,24 +118,44 @@ fn open(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(flags).open(path)
 }
 
-/// Writes a line, or as much of it as the console takes.
-fn write(device: &mut File, line: &str) {
+/// A console's device.
+struct Device {
+    path: PathBuf,
+    open: File,
+}
+
+impl Device {
+    /// Writes a line, or as much of it as the console takes.
+    fn write(&mut self, line: &str) {
+        // A login that begins there hangs it up for everybody who has it open (vhangup(2)): then it is opened anew.
+        if write(&mut self.open, line).is_err()
+            && let Ok(anew) = open(&self.path)
+        {
+            self.open = anew;
+            // Nobody is at its other end.
+            let _ = write(&mut self.open, line);
+        }
+    }
+}
+
+/// Writes a line, or as much of it as is taken.
+fn write(device: &mut File, line: &str) -> io::Result<()> {
     let mut left = line.as_bytes();
     while !left.is_empty() {
         match device.write(left) {
-            Ok(0) => return,
+            Ok(0) => return Ok(()),
             Ok(count) => left = left.get(count..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let ready = poll(&mut [PollFd::new(device.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(PATIENCE));
                 if !matches!(ready, Ok(1)) {
-                    return;
+                    return Ok(());
                 }
             }
-            // Nobody is at its other end.
-            Err(_) => return,
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -210,6 +227,21 @@ mod tests {
         kasm-bootstrap:   because: E: Unable to lock directory
         kasm-bootstrap:   help: read installer.log
         ");
+    }
+
+    #[test]
+    fn a_console_that_is_hung_up_is_opened_anew() {
+        let (_directory, paths, reader) = machine();
+        let mut device = Device { open: open(&paths.at("/dev/ttyS0")).unwrap(), path: paths.at("/dev/ttyS0") };
+        // EPIPE takes EIO's place: what was open has nobody at its other end, and what has its name now has.
+        drop(reader);
+        std::fs::remove_file(&device.path).unwrap();
+        nix::unistd::mkfifo(&device.path, Mode::S_IRWXU).unwrap();
+        let flags = nix::libc::O_NONBLOCK;
+        let mut reader = OpenOptions::new().read(true).custom_flags(flags).open(&device.path).unwrap();
+        device.write("said");
+        let mut text = [0; 16];
+        assert_eq!(reader.read(&mut text).unwrap(), 4);
     }
 
     #[test]
