@@ -90,11 +90,15 @@ impl Machine {
 
     /// Lets the device go. A loop device that is mounted anywhere, in whatever namespace, stays bound.
     fn is_let_go(&self) -> bool {
-        let _ = program("losetup", &["--detach", self.device.to_str().unwrap()]); // a second time it fails
         let name = self.device.file_name().unwrap();
         let file = Path::new("/sys/block").join(name).join("loop/backing_file");
         let ours = self.directory.path().join("disk.img");
         let bound = || fs::read_to_string(&file).is_ok_and(|text| Path::new(text.trim()).starts_with(&ours));
+        // Once it was let go, another test may have taken the device.
+        if bound() {
+            // Told below: it is bound then.
+            let _ = program("losetup", &["--detach", self.device.to_str().unwrap()]);
+        }
         let until = Instant::now() + Duration::from_secs(20);
         while bound() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
