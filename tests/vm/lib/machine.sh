@@ -36,6 +36,8 @@ skip() {
 
 fail() {
     say "FAILED: $*"
+    # The disk of a virtual machine cannot be looked into from here.
+    [[ ${BACKEND-} != qemu || -z $GUEST ]] || guest journalctl --no-pager --boot >"$RUN/journal.log" 2>&1 || true
     exit 1
 }
 
