@@ -62,7 +62,7 @@ pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
     // From here on, so that no signal falls between two of the things below.
     let mut signals = Signals::listen()?;
     let place = configuration::Place { paths, file, load };
-    let open = match finish(&mut signals, &place, supervisor, views()).await? {
+    let open = match finish(&mut signals, &place, supervisor, views).await? {
         Either::Left(open) => open,
         Either::Right(signal) => return Ok(stopped(supervisor, signal)),
     };
@@ -164,18 +164,10 @@ async fn install(
     supervisor: &dyn Supervisor,
     views: Vec<Box<dyn View>>,
 ) -> Result<Either<bool, &'static str>, Failure> {
-    // A signal from before the run listens itself is not for it to hear.
-    if let Some(signal) = signals.next().now_or_never() {
-        return Ok(Either::Right(signal));
-    }
-    let mut work = pin!(install::run_at_boot(paths, intent, identity, views));
-    // The run hears the signal itself, ends its steps and records that: here it is only said.
-    let (result, signal) = match or_signal(signals, work.as_mut()).await {
-        Either::Left(result) => (result, None),
-        Either::Right(signal) => {
-            supervisor.stopping();
-            (work.await, Some(signal))
-        }
+    let work = install::run_at_boot(paths, intent, identity, views);
+    let (result, signal) = match to_its_end(signals, work, supervisor).await {
+        Either::Left(ended) => ended,
+        Either::Right(signal) => return Ok(Either::Right(signal)),
     };
     match (result, signal) {
         (Err(failure), Some(signal)) if failure.reason == INTERRUPTED => Ok(Either::Right(signal)),
@@ -192,19 +184,16 @@ async fn finish(
     signals: &mut Signals,
     place: &configuration::Place<'_>,
     supervisor: &dyn Supervisor,
-    views: Vec<Box<dyn View>>,
+    views: &dyn Fn() -> Vec<Box<dyn View>>,
 ) -> Result<Either<Option<Role>, &'static str>, Failure> {
     let Some(Open { role, .. }) = Open::read(place.paths)? else { return Ok(Either::Left(None)) };
     // As far as it is there and right: without a configuration the node itself knows enough.
     let merged = (place.load)().map(|loaded| loaded.merged).unwrap_or_default();
     let known = (merged.network().unwrap_or_default(), merged.settle().unwrap_or(Intent::SETTLE));
-    let mut work = pin!(upgrade::finish(place.paths, known, views));
-    let (result, signal) = match or_signal(signals, work.as_mut()).await {
-        Either::Left(result) => (result, None),
-        Either::Right(signal) => {
-            supervisor.stopping();
-            (work.await, Some(signal))
-        }
+    let work = upgrade::finish(place.paths, known, views());
+    let (result, signal) = match to_its_end(signals, work, supervisor).await {
+        Either::Left(ended) => ended,
+        Either::Right(signal) => return Ok(Either::Right(signal)),
     };
     match (result, signal) {
         // Whatever was cut by it is on record, for the next start.
@@ -223,6 +212,26 @@ async fn finish(
             Ok(Either::Left(Some(role)))
         }
         (Err(failure), None) => Err(failure),
+    }
+}
+
+/// A run, and the signal that came while it was at work: it hears the signal itself, ends its steps and records that,
+/// and here it is only said. Right: the signal came before the run could listen, and it was not begun.
+async fn to_its_end<F: Future>(
+    signals: &mut Signals,
+    work: F,
+    supervisor: &dyn Supervisor,
+) -> Either<(F::Output, Option<&'static str>), &'static str> {
+    if let Some(signal) = signals.next().now_or_never() {
+        return Either::Right(signal);
+    }
+    let mut work = pin!(work);
+    match or_signal(signals, work.as_mut()).await {
+        Either::Left(result) => Either::Left((result, None)),
+        Either::Right(signal) => {
+            supervisor.stopping();
+            Either::Left((work.await, Some(signal)))
+        }
     }
 }
 
