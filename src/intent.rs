@@ -136,6 +136,16 @@ pub enum AddressChoice {
     Given(String),
 }
 
+impl AddressChoice {
+    /// The address, where it need not be found.
+    pub fn given(&self) -> Option<&str> {
+        match self {
+            AddressChoice::Given(address) => Some(address),
+            AddressChoice::Auto | AddressChoice::Interface(_) | AddressChoice::Cloud(_) => None,
+        }
+    }
+}
+
 /// What only an agent needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AgentIntent {

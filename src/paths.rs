@@ -79,6 +79,11 @@ impl Paths {
         }
     }
 
+    /// What tells a child of `--root`; nothing on the machine itself.
+    pub fn told_root(&self) -> Option<(OsString, OsString)> {
+        (!self.is_machine()).then(|| (ENV_ROOT.into(), self.root.clone().into()))
+    }
+
     /// Where the record of one attempt at running the installer lies. Attempts count from 1.
     pub fn attempt_dir(&self, attempt: u32) -> PathBuf {
         self.attempts_dir().join(attempt.to_string())

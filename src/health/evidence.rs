@@ -82,11 +82,7 @@ fn telling(log: &str) -> Option<&str> {
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
         has(&ABOUT) && has(&WRONG)
     })?;
-    let is_time = |word: &str| word.parse::<jiff::Timestamp>().is_ok();
-    Some(match line.split_once(' ') {
-        Some((first, rest)) if is_time(first) => rest.trim(),
-        _ => line.trim(),
-    })
+    Some(docker::without_time(line).trim())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod socket;
 
 pub use ask::{containers, details, info, logs, parse, parse_details, parse_sessions, plugins, sessions};
 pub use change::{enable_plugin, restart};
-pub use logs::demultiplex;
+pub use logs::{demultiplex, without_time};
 
 use jiff::Timestamp;
 use std::path::PathBuf;

@@ -53,6 +53,14 @@ impl Receipt {
         record::write(&paths.receipt(), self).map_err(|source| Error::Record { path: paths.receipt(), source })
     }
 
+    /// Notes that the node was proved to be what was asked for, and up; nothing where there is no receipt.
+    pub fn prove(paths: &Paths) -> Result<(), Error> {
+        match Receipt::read(paths)? {
+            Some(receipt) => Receipt { proved: true, ..receipt }.write(paths),
+            None => Ok(()),
+        }
+    }
+
     /// Removes it: what was installed is about to be wiped. True if there was one.
     pub fn remove(paths: &Paths) -> Result<bool, Error> {
         durable::remove(&paths.receipt()).map_err(|source| Error::Record { path: paths.receipt(), source })

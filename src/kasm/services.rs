@@ -11,7 +11,7 @@ use crate::apt::timers::Systemctl;
 use crate::deadline::Deadline;
 use crate::intent::Role;
 use crate::observe::{Observer, Wait};
-use crate::paths::{ENV_ROOT, Paths};
+use crate::paths::Paths;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -144,9 +144,7 @@ impl Services<'_> {
         let mut options = RunOptions::new(directory, &self.attempt_dir, deadline, self.mask);
         options.log_path = self.attempt_dir.join("services.log");
         options.grace = GRACE;
-        if !self.paths.is_machine() {
-            options.env.push((ENV_ROOT.into(), self.paths.root().into()));
-        }
+        options.env.extend(self.paths.told_root());
         match run::run(&command, options, self.observer).await.and_then(run::Finished::check) {
             Ok(_) => Ok(shown),
             Err(error) => Err(Error::Services { by: shown, why: self.why(error, verb) }),

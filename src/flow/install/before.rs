@@ -9,7 +9,7 @@ use crate::deadline::Deadline;
 use crate::durable;
 use crate::error::{Exit, Failure};
 use crate::health::{self, tokens::Tokens};
-use crate::intent::{AddressChoice, Role};
+use crate::intent::Role;
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::kasm::run;
@@ -190,11 +190,8 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         work.installed.set(true);
         return Ok(Finish::Done(format!("{name} is installed, but was not proved to be healthy")));
     }
-    let address = match &work.intent.address {
-        AddressChoice::Given(address) => Some(address.as_str()),
-        // Which address it found is the receipt's business; asking again could find another.
-        AddressChoice::Auto | AddressChoice::Interface(_) | AddressChoice::Cloud(_) => None,
-    };
+    // Which address was found is the receipt's business; asking again could find another.
+    let address = work.intent.address.given();
     // A run that was killed after the proof and before its end has left its tree.
     if let Some(receipt) = &receipt {
         super::installer::remove_unpacked(&work.paths, &receipt.digest, cx.observer);

@@ -15,14 +15,14 @@ use crate::kasm::script::ScriptFlags;
 use crate::kasm::services::Services;
 use crate::machine::instance::{Identity, Instance};
 use crate::observe::Observer;
-use crate::paths::{ENV_ROOT, Paths};
+use crate::paths::Paths;
 use crate::record::Record;
 use crate::release::Digest;
 use crate::step::{Context, Finish, engine};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// So often is the installer run when others take apt's locks from under it.
 pub(in crate::flow) const RUNS: u32 = 3;
@@ -65,8 +65,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     if work.installed.get() {
         return Ok(Finish::Skipped("it is installed already".into()));
     }
-    let release = work.unpacked().unwrap_or_default().join("kasm_release");
-    let command = command_line(work, &release)?;
+    let command = command_line(work)?;
     cx.observer.note(&format!("running {}", command.shown()));
     let mut attempt = new_attempt(&work.paths)?;
     if work.intent.force {
@@ -74,19 +73,9 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     } else if Receipt::read(&work.paths)?.is_some_and(|receipt| work.copied(&receipt).is_some()) {
         wipe(work, attempt, "a copy of another instance", cx).await?;
     }
-    // While the installer runs, its own apt waits for the locks that it can be told to wait for.
-    if let Err(error) = apt::snippet::place(&work.paths, cx.deadline.remaining()) {
-        cx.observer.warn(&format!("{} cannot be written: {error}", work.paths.apt_snippet().display()));
-    }
-    let masker = &work.masker;
-    let mask = |line: &str| masker.mask(line).into_owned();
     let mut runs = 1;
     let finished = loop {
-        let mut options = RunOptions::new(release.clone(), &work.paths.attempt_dir(attempt), cx.deadline, &mask);
-        options.env = environment(&work.paths);
-        // TERM, KILL and the report all have to fit into what is kept of the budget.
-        options.grace = run::GRACE.min(engine::reserve(work.intent.budget) / 2);
-        match run::run(&command, options, cx.observer).await.and_then(Finished::check) {
+        match supervised(work, &command, attempt, cx).await {
             Ok(finished) => break finished,
             Err(error) if error.lost_apt_race() && runs < RUNS && Installed::read(&work.paths).is_none() => {
                 runs += 1;
@@ -129,6 +118,27 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     )))
 }
 
+/// Runs a script of the release to its good end, under supervision: its output goes into the attempt's log.
+pub(in crate::flow) async fn supervised(
+    work: &Install,
+    command: &CommandLine,
+    attempt: u32,
+    cx: Context<'_>,
+) -> Result<Finished, kasm::Error> {
+    // While it runs, its own apt waits for the locks that it can be told to wait for.
+    if let Err(error) = apt::snippet::place(&work.paths, cx.deadline.remaining()) {
+        cx.observer.warn(&format!("{} cannot be written: {error}", work.paths.apt_snippet().display()));
+    }
+    let masker = &work.masker;
+    let mask = |line: &str| masker.mask(line).into_owned();
+    let release = command.script.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut options = RunOptions::new(release, &work.paths.attempt_dir(attempt), cx.deadline, &mask);
+    options.env = environment(&work.paths);
+    // TERM, KILL and the report all have to fit into what is kept of the budget.
+    options.grace = run::GRACE.min(engine::reserve(work.intent.budget) / 2);
+    run::run(command, options, cx.observer).await.and_then(Finished::check)
+}
+
 /// Scripts sync nothing, and a power cut must not empty what goes on record as installed: files of Kasm's, units, and
 /// Docker's own. Below a root there is no power to be cut.
 pub async fn sync(paths: &Paths, cx: Context<'_>) {
@@ -145,20 +155,24 @@ pub async fn sync(paths: &Paths, cx: Context<'_>) {
     cx.observer.warn(&format!("what was installed may not survive a power cut: {why}"));
 }
 
-fn command_line(work: &Install, release: &Path) -> Result<CommandLine, Failure> {
-    let script = release.join("install.sh");
-    let text = fs::read(&script).map_err(|source| kasm::Error::NoScript { path: script.clone(), source })?;
+/// A script of the unpacked release, and what it understands.
+pub(in crate::flow) fn script(work: &Install, name: &str) -> Result<(PathBuf, ScriptFlags), kasm::Error> {
+    let path = work.unpacked().unwrap_or_default().join("kasm_release").join(name);
+    let text = fs::read(&path).map_err(|source| kasm::Error::NoScript { path: path.clone(), source })?;
+    Ok((path, ScriptFlags::read(&text)))
+}
+
+fn command_line(work: &Install) -> Result<CommandLine, Failure> {
+    let (script, flags) = script(work, "install.sh")?;
     let version = work.intent.release.version.as_deref();
-    Ok(CommandLine::install(script, &work.intent, &work.own_address(), &ScriptFlags::read(&text), version)?)
+    Ok(CommandLine::install(script, &work.intent, &work.own_address(), &flags, version)?)
 }
 
 /// What a script of the release gets beside our environment.
 pub(in crate::flow) fn environment(paths: &Paths) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> =
         apt::environment().iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    if !paths.is_machine() {
-        environment.push((ENV_ROOT.into(), paths.root().into()));
-    }
+    environment.extend(paths.told_root());
     environment
 }
 
@@ -217,10 +231,7 @@ pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let proof = health::prove(&work.paths, &work.intent, &address, cx.deadline, cx.observer).await?;
     // Tokens that components got meanwhile, too.
     sync(&work.paths, cx).await;
-    if let Some(mut receipt) = Receipt::read(&work.paths)? {
-        receipt.proved = true;
-        receipt.write(&work.paths)?;
-    }
+    Receipt::prove(&work.paths)?;
     // The unpacked tree has done its work; the verified tarball stays in the cache.
     remove_unpacked(&work.paths, &work.digest(), cx.observer);
     let words = told(&proof);

@@ -75,11 +75,7 @@ impl Kept {
 
 /// How what was asked for differs from what is installed, and is kept.
 pub(super) fn differences(paths: &Paths, installed: &Installed, intent: &Intent) -> Vec<String> {
-    let address = match &intent.address {
-        AddressChoice::Given(address) => Some(address.as_str()),
-        _ => None,
-    };
-    let mut found = installed.differences(paths, intent, address).unwrap_or_default();
+    let mut found = installed.differences(paths, intent, intent.address.given()).unwrap_or_default();
     // A registration token is for registering anew: it is none of what is installed.
     found.retain(|difference| !difference.contains("registration token"));
     found

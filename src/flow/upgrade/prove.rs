@@ -1,11 +1,11 @@
 //! The proof of the new version, and what is done once it is proved.
 
+use super::Change;
 use super::record::{BadReleases, Open, Previous, drop_snapshot};
-use super::{Change, kept};
 use crate::error::{Exit, Failure};
 use crate::flow::install::installer;
 use crate::health::{self, Expectations, Ids};
-use crate::intent::{AddressChoice, Intent, Role};
+use crate::intent::Role;
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::record::Record;
@@ -59,13 +59,9 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
 /// The configuration says what it said before.
 fn kept_its_word(work: &Change) -> Result<(), Failure> {
     let installed = Installed::read(work.paths()).ok_or_else(super::nothing_installed)?;
-    let intent = Intent { ..work.install.intent.clone() };
-    let intent = kept::Kept::of(&work.old, work.role())?.into_intent(intent);
-    let address = match &intent.address {
-        AddressChoice::Given(address) => Some(address.clone()),
-        _ => None,
-    };
-    let mut differences = installed.differences(work.paths(), &intent, address.as_deref())?;
+    // What is kept of the version before is in it.
+    let intent = &work.install.intent;
+    let mut differences = installed.differences(work.paths(), intent, intent.address.given())?;
     // The tokens of a connection proxy have a proof of their own.
     differences.retain(|difference| open_to(work.role(), difference));
     if differences.is_empty() {
@@ -132,10 +128,7 @@ pub(super) async fn commit(work: &Change, cx: Context<'_>) -> Result<Finish, Fai
         };
         previous.write(paths)?;
     }
-    if let Some(mut receipt) = Receipt::read(paths)? {
-        receipt.proved = true;
-        receipt.write(paths)?;
-    }
+    Receipt::prove(paths)?;
     BadReleases::forget(paths, &open.digest)?;
     // From here on the node is the new version for good.
     Open::remove(paths)?;

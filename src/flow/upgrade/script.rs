@@ -11,13 +11,10 @@ use crate::kasm;
 use crate::kasm::command_line::CommandLine;
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
-use crate::kasm::run::{self, Finished, RunOptions};
-use crate::kasm::script::ScriptFlags;
 use crate::kasm::snapshot::Snapshot;
 use crate::record::Record;
-use crate::step::{Context, Finish, engine};
-use std::fs;
-use std::path::{Path, PathBuf};
+use crate::step::{Context, Finish};
+use std::path::PathBuf;
 
 /// Keeps what must come back if this goes wrong, and puts the upgrade on record.
 pub(super) async fn snapshot(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
@@ -66,9 +63,7 @@ fn items(work: &Change) -> Vec<PathBuf> {
 }
 
 fn command_line(work: &Change) -> Result<(CommandLine, Vec<String>), Failure> {
-    let script = work.install.unpacked().unwrap_or_default().join("kasm_release/upgrade.sh");
-    let text = fs::read(&script).map_err(|source| kasm::Error::NoScript { path: script.clone(), source })?;
-    let flags = ScriptFlags::read(&text);
+    let (script, flags) = installer::script(&work.install, "upgrade.sh")?;
     let (mut address, mut api_host) = (None, None);
     if work.role() == Role::Guac {
         let first = work.old.proxies()?.into_iter().next();
@@ -87,20 +82,11 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
         cx.observer.warn(&format!("{flag} is left out: this release's upgrade.sh does not take it"));
     }
     cx.observer.note(&format!("running {}", command.shown()));
-    if let Err(error) = apt::snippet::place(paths, cx.deadline.remaining()) {
-        cx.observer.warn(&format!("{} cannot be written: {error}", paths.apt_snippet().display()));
-    }
     work.update(|open| open.phase = Phase::Running)?;
     let open = work.record()?;
-    let masker = &install.masker;
-    let mask = |line: &str| masker.mask(line).into_owned();
-    let release = command.script.parent().unwrap_or(Path::new("/")).to_owned();
     let mut runs = 1;
     let finished = loop {
-        let mut options = RunOptions::new(release.clone(), &paths.attempt_dir(open.attempt), cx.deadline, &mask);
-        options.env = installer::environment(paths);
-        options.grace = run::GRACE.min(engine::reserve(install.intent.budget) / 2);
-        match run::run(&command, options, cx.observer).await.and_then(Finished::check) {
+        match installer::supervised(install, &command, open.attempt, cx).await {
             Ok(finished) => break finished,
             Err(error)
                 if error.lost_apt_race()

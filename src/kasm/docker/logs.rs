@@ -5,6 +5,14 @@
 /// So much of a log is kept, its end, in bytes.
 pub(super) const LOGS: usize = 1 << 20;
 
+/// A line of a log without the time that Docker puts in front of it.
+pub fn without_time(line: &str) -> &str {
+    match line.split_once(' ') {
+        Some((time, rest)) if time.parse::<jiff::Timestamp>().is_ok() => rest,
+        _ => line,
+    }
+}
+
 /// The end of a log.
 #[derive(Default)]
 pub(super) struct Tail {

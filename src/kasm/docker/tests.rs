@@ -8,6 +8,12 @@ fn container(state: &str, status: &str) -> Container {
 }
 
 #[test]
+fn dockers_time_is_not_quoted() {
+    assert_eq!(without_time("2026-01-02T03:04:05.123456789Z some words"), "some words");
+    assert_eq!(without_time("some words"), "some words");
+}
+
+#[test]
 fn dockers_words_are_understood() {
     let table = [
         ("running", "Up 3 seconds (healthy)", true, "healthy"),
