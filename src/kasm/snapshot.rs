@@ -13,6 +13,7 @@ pub use error::Error;
 
 use crate::durable;
 use crate::paths::Paths;
+use crate::record::{self, Record};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -21,10 +22,6 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// The only form of the manifest so far.
-const SCHEMA: u32 = 1;
-/// No manifest is longer, in bytes.
-const MANIFEST_LIMIT: u64 = 8 << 20;
 /// The most that is taken: a configuration has a few hundred files.
 const MOST_ENTRIES: usize = 20_000;
 /// The largest file that is taken, in bytes: it is held in memory.
@@ -47,6 +44,11 @@ struct Manifest {
     /// The chosen paths, as the machine names them.
     items: Vec<PathBuf>,
     entries: Vec<Entry>,
+}
+
+impl Record for Manifest {
+    const SCHEMA: u32 = 1;
+    const LIMIT: u64 = 8 << 20;
 }
 
 /// One path, as it was.
@@ -94,7 +96,7 @@ impl Snapshot {
         remove_all(dir).map_err(fail)?;
         durable::directory(dir, 0o700).map_err(fail)?;
         let taken = (|| {
-            let mut manifest = Manifest { schema: SCHEMA, items: Vec::new(), entries: Vec::new() };
+            let mut manifest = Manifest { schema: Manifest::SCHEMA, items: Vec::new(), entries: Vec::new() };
             let (mut kept, mut bytes) = (BTreeSet::new(), 0);
             for item in items {
                 manifest.items.push(paths.shown(item));
@@ -131,11 +133,8 @@ impl Snapshot {
     pub fn open(paths: &Paths, dir: &Path) -> Result<Snapshot, Error> {
         let path = dir.join(MANIFEST);
         let damaged = |why: String| Error::Damaged { path: path.clone(), why };
-        let bytes = durable::read(&path, MANIFEST_LIMIT).map_err(|error| damaged(error.to_string()))?;
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if manifest.schema != SCHEMA {
-            return Err(damaged(format!("its schema is {}, this program knows {SCHEMA}", manifest.schema)));
-        }
+        let bytes = durable::read(&path, Manifest::LIMIT).map_err(|error| damaged(error.to_string()))?;
+        let manifest: Manifest = record::parse(&bytes).map_err(|error| damaged(error.to_string()))?;
         let below = |entry: &Entry| manifest.items.iter().any(|item| entry.path.starts_with(item));
         let plain = |path: &Path| path.is_absolute() && !path.iter().any(|part| part == "..");
         if let Some(entry) = manifest.entries.iter().find(|entry| !plain(&entry.path) || !below(entry)) {
@@ -357,19 +356,7 @@ fn put_file(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> io::Res
     if tree::is_directory(path) {
         remove_all(path)?;
     }
-    // Owner and mode are right before the file has its name: nobody sees it half done.
-    let temporary = beside(path);
-    remove_all(&temporary)?;
-    let made = durable::write(&temporary, bytes, 0o600)
-        .and_then(|()| own(&temporary, uid, gid))
-        .and_then(|()| fs::set_permissions(&temporary, Permissions::from_mode(mode)))
-        .and_then(|()| fs::rename(&temporary, path));
-    if made.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    made?;
-    durable::sync_directory(path.parent().unwrap_or(path))
+    durable::write_for(path, bytes, mode, Some((uid, gid)))
 }
 
 /// A name of our own beside a path; the same each time, so that a next run clears what was cut off.

@@ -110,8 +110,6 @@ fn sweep(config: &std::path::Path) {
     let (Some(directory), Some(name)) = (config.parent(), config.file_name()) else { return };
     for name in [&name.to_string_lossy(), held::REGISTRATION_FILE] {
         crate::durable::sweep(directory, Some(name));
-        // What putting back writes.
-        crate::durable::sweep(directory, Some(&format!(".{name}.kasm-bootstrap")));
     }
 }
 
