@@ -2,6 +2,7 @@
 
 use super::Global;
 use crate::error::{Exit, Failure};
+use crate::flow::run::Report;
 use crate::words;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -21,6 +22,12 @@ impl Answer {
     /// A good answer.
     pub fn new(text: impl Into<String>, json: Value) -> Answer {
         Answer { text: text.into(), json, exit: Exit::Done }
+    }
+
+    /// What a run has brought about.
+    pub fn of_run(report: Report) -> Answer {
+        let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
+        Answer::new(report.detail, json)
     }
 }
 

@@ -4,7 +4,7 @@ use super::duration::parse_duration;
 use super::{Global, answer::Answer, plan, views};
 use crate::apt::packages;
 use crate::config::layer::{Layer, Origin, Raw};
-use crate::config::{self, Merged, Sources, schema};
+use crate::config::{self, Merged, schema};
 use crate::error::{Exit, Failure};
 use crate::flow::bake::{self, Bake, Image, Record, SKIPPABLE, Wants};
 use crate::intent::ReleaseIntent;
@@ -106,12 +106,7 @@ fn staying_tokens(merged: &Merged) -> Vec<String> {
 impl Args {
     fn wants(self, global: &Global) -> Result<Wants, Failure> {
         let paths = global.paths();
-        let loaded = config::load(&Sources {
-            paths: &paths,
-            file: global.config.as_deref(),
-            environment: std::env::vars_os().collect(),
-            flags: Layer::default(),
-        })?;
+        let loaded = config::load(&global.sources(&paths, Layer::default()))?;
         views::warn(global, &loaded.warnings);
         views::warn(global, &staying_tokens(&loaded.merged));
         let mut releases = self.releases()?;

@@ -30,7 +30,5 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     if args.kasm.dry_run {
         return plan::install(&paths, intent);
     }
-    let report = flow::install::run(&paths, intent, views::views(global)).await?;
-    let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
-    Ok(Answer::new(report.detail, json))
+    Ok(Answer::of_run(flow::install::run(&paths, intent, views::views(global)).await?))
 }

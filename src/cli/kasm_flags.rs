@@ -4,7 +4,7 @@
 use super::Global;
 use crate::config::layer::{Origin, Raw};
 use crate::config::meaning::{self, Meaning};
-use crate::config::{self, Layer, Loaded, Sources, schema, value};
+use crate::config::{self, Layer, Loaded, schema, value};
 use crate::secret::Secret;
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -157,11 +157,7 @@ impl KasmFlags {
     /// What the command line says, as the last layer of the configuration.
     pub fn layer(&self) -> Layer {
         let mut layer = Layer::default();
-        let mut set = |key: &str, raw: Option<Raw>| {
-            if let (Some(setting), Some(raw)) = (schema::find(key), raw) {
-                layer.set(setting, raw, Origin::Flag(setting.flag.unwrap_or("command line")));
-            }
-        };
+        let mut set = |key: &str, raw: Option<Raw>| set(&mut layer, key, raw);
         let text = |value: &Option<String>| value.clone().map(Raw::Text);
         let path = |value: &Option<String>| value.as_deref().map(|text| Raw::Text(absolute(text)));
         let list = |values: &[String]| (!values.is_empty()).then(|| Raw::List(values.to_vec()));
@@ -208,16 +204,7 @@ impl KasmFlags {
         set("preflight.skip", list(&self.skip));
         set("force", switch(self.force));
 
-        for (given, flag) in [
-            (self.manager_token.is_some(), "--manager-token"),
-            (self.registration_token.is_some(), "--registration-token"),
-        ] {
-            if given {
-                layer.warnings.push(format!(
-                    "the token given by {flag} was visible to every user of this machine (ps); better: {flag}-file FILE"
-                ));
-            }
-        }
+        warn_of_visible(&mut layer, self.manager_token.as_ref(), self.registration_token.as_ref());
         layer
     }
 
@@ -229,13 +216,25 @@ impl KasmFlags {
     /// The same with a layer below all others.
     pub fn load_above(&self, global: &Global, lowest: Layer) -> Result<Loaded, config::Error> {
         let paths = global.paths();
-        let sources = Sources {
-            paths: &paths,
-            file: global.config.as_deref(),
-            environment: std::env::vars_os().collect(),
-            flags: self.layer(),
-        };
-        config::load_above(lowest, &sources)
+        config::load_above(lowest, &global.sources(&paths, self.layer()))
+    }
+}
+
+/// Sets what a flag gives, where it was given.
+pub(super) fn set(layer: &mut Layer, key: &str, raw: Option<Raw>) {
+    if let (Some(setting), Some(raw)) = (schema::find(key), raw) {
+        layer.set(setting, raw, Origin::Flag(setting.flag.unwrap_or("command line")));
+    }
+}
+
+/// Warns of tokens that stood on the command line.
+pub(super) fn warn_of_visible(layer: &mut Layer, manager: Option<&Secret>, registration: Option<&Secret>) {
+    for (token, flag) in [(manager, "--manager-token"), (registration, "--registration-token")] {
+        if token.is_some() {
+            layer.warnings.push(format!(
+                "the token given by {flag} was visible to every user of this machine (ps); better: {flag}-file FILE"
+            ));
+        }
     }
 }
 

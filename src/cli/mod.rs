@@ -20,6 +20,7 @@ pub mod upgrade;
 mod usage;
 pub mod views;
 
+use crate::config::{Layer, Sources};
 use crate::error::{Exit, Failure};
 use crate::paths::Paths;
 use answer::Answer;
@@ -66,6 +67,11 @@ impl Global {
             Some(root) => Paths::below(std::path::absolute(root).unwrap_or_else(|_| root.clone())),
             None => Paths::default(),
         }
+    }
+
+    /// Where the configuration comes from, the command line's part of it last.
+    pub fn sources<'a>(&'a self, paths: &'a Paths, flags: Layer) -> Sources<'a> {
+        Sources { paths, file: self.config.as_deref(), environment: std::env::vars_os().collect(), flags }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `kasm-bootstrap rollback`: back to the version before.
 
 use super::{Global, answer::Answer, plan, views};
-use crate::config::{self, Layer, Sources};
+use crate::config::{self, Layer};
 use crate::error::Failure;
 use crate::flow::rollback::{self, Asked};
 use crate::flow::upgrade::Options;
@@ -42,12 +42,7 @@ Examples:
 /// Runs the command.
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     let paths = global.paths();
-    let loaded = config::load(&Sources {
-        paths: &paths,
-        file: global.config.as_deref(),
-        environment: std::env::vars_os().collect(),
-        flags: Layer::default(),
-    })?;
+    let loaded = config::load(&global.sources(&paths, Layer::default()))?;
     views::warn(global, &loaded.warnings);
     let asked = Asked {
         to: args.to,
@@ -59,7 +54,5 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     if args.dry_run {
         return plan::rollback(&paths, &asked);
     }
-    let report = rollback::run(&paths, &asked, views::views(global)).await?;
-    let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
-    Ok(Answer::new(report.detail, json))
+    Ok(Answer::of_run(rollback::run(&paths, &asked, views::views(global)).await?))
 }

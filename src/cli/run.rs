@@ -2,7 +2,7 @@
 
 use super::teller::Teller;
 use super::{Global, answer::Answer, views};
-use crate::config::{self, Layer, Sources};
+use crate::config::{self, Layer};
 use crate::error::Failure;
 use crate::flow::boot::{self, Boot};
 use crate::observe::{Observer, Supervisor, Wait};
@@ -33,10 +33,7 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let systemd = Systemd::from_environment();
     let console = Console { systemd: systemd.clone(), teller: Teller::new(global) };
     let file = global.config.as_deref();
-    let load = || {
-        let environment = std::env::vars_os().collect();
-        config::load(&Sources { paths: &paths, file, environment, flags: Layer::default() })
-    };
+    let load = || config::load(&global.sources(&paths, Layer::default()));
     // As far as it is configured at that moment.
     let serial = || {
         let options = load().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();

@@ -70,7 +70,5 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     if args.kasm.dry_run {
         return plan::upgrade(&paths, intent, options);
     }
-    let report = upgrade::run(&paths, intent, options, views::views(global)).await?;
-    let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
-    Ok(Answer::new(report.detail, json))
+    Ok(Answer::of_run(upgrade::run(&paths, intent, options, views::views(global)).await?))
 }

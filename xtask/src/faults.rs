@@ -43,53 +43,33 @@ const SCRIPT: &[&str] = &["Stopped", "Wiped", "Files", "Linked", "Carried", "Sta
 const ROLLBACK: &[&str] =
     &["recover", "sessions", "drain", "begin", "keep-logs", "stop", "restore", "start", "prove-old", "settle"];
 
+const INSTALL: &[&str] = &[
+    "recover",
+    "tokens",
+    "present",
+    "preflight",
+    "fetch",
+    "manager",
+    "packages",
+    "swap",
+    "address",
+    "unpack",
+    "install",
+    "prove",
+];
+/// Why a token makes no difference at other steps of an installation.
+const NO_TOKEN: &str =
+    "the token is checked before anything is changed, and used by the components when they have started";
+
 const TABLES: &[Table] = &[
     Table {
         verb: "install",
-        points: &[
-            "recover",
-            "tokens",
-            "present",
-            "preflight",
-            "fetch",
-            "manager",
-            "packages",
-            "swap",
-            "address",
-            "unpack",
-            "install",
-            "prove",
-        ],
+        points: INSTALL,
         rows: &[
-            Row {
-                fault: "kill -9",
-                at: &[
-                    "recover",
-                    "tokens",
-                    "present",
-                    "preflight",
-                    "fetch",
-                    "manager",
-                    "packages",
-                    "swap",
-                    "address",
-                    "unpack",
-                    "install",
-                    "prove",
-                ],
-                elsewhere: ANYWHERE,
-            },
+            Row { fault: "kill -9", at: INSTALL, elsewhere: ANYWHERE },
             // Of a connection proxy.
-            Row {
-                fault: "expired token",
-                at: &["tokens", "prove"],
-                elsewhere: "the token is checked before anything is changed, and used by the components when they have started",
-            },
-            Row {
-                fault: "wrong token",
-                at: &["tokens", "prove"],
-                elsewhere: "the token is checked before anything is changed, and used by the components when they have started",
-            },
+            Row { fault: "expired token", at: &["tokens", "prove"], elsewhere: NO_TOKEN },
+            Row { fault: "wrong token", at: &["tokens", "prove"], elsewhere: NO_TOKEN },
             Row {
                 fault: "manager down",
                 at: &["manager", "install", "prove"],

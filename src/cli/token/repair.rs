@@ -1,10 +1,10 @@
 //! `kasm-bootstrap token repair`: gives a component its token again.
 
 use crate::cli::answer::Answer;
-use crate::cli::kasm_flags::{absolute, secret};
+use crate::cli::kasm_flags::{absolute, secret, set, warn_of_visible};
 use crate::cli::{Global, views};
-use crate::config::layer::{Origin, Raw};
-use crate::config::{self, Layer, Sources, schema};
+use crate::config::layer::Raw;
+use crate::config::{self, Layer};
 use crate::error::Failure;
 use crate::flow::repair::{self, Preview};
 use crate::secret::Secret;
@@ -76,11 +76,7 @@ Examples:
 impl Args {
     fn layer(&self) -> Layer {
         let mut layer = Layer::default();
-        let mut set = |key: &str, raw: Option<Raw>| {
-            if let (Some(setting), Some(raw)) = (schema::find(key), raw) {
-                layer.set(setting, raw, Origin::Flag(setting.flag.unwrap_or("command line")));
-            }
-        };
+        let mut set = |key: &str, raw: Option<Raw>| set(&mut layer, key, raw);
         let text = |value: &Option<String>| value.clone().map(Raw::Text);
         let path = |value: &Option<String>| value.as_deref().map(|text| Raw::Text(absolute(text)));
         let token = |value: &Option<Secret>| value.clone().map(Raw::Secret);
@@ -95,16 +91,7 @@ impl Args {
         set("network.tls_pin", text(&self.tls_pin));
         set("network.insecure", self.insecure.then_some(Raw::Boolean(true)));
         set("deadline", text(&self.deadline));
-        for (given, flag) in [
-            (self.manager_token.is_some(), "--manager-token"),
-            (self.registration_token.is_some(), "--registration-token"),
-        ] {
-            if given {
-                layer.warnings.push(format!(
-                    "the token given by {flag} was visible to every user of this machine (ps); better: {flag}-file FILE"
-                ));
-            }
-        }
+        warn_of_visible(&mut layer, self.manager_token.as_ref(), self.registration_token.as_ref());
         layer
     }
 }
@@ -112,21 +99,14 @@ impl Args {
 /// Runs the command.
 pub async fn run(global: &Global, args: &Args) -> Result<Answer, Failure> {
     let paths = global.paths();
-    let loaded = config::load(&Sources {
-        paths: &paths,
-        file: global.config.as_deref(),
-        environment: std::env::vars_os().collect(),
-        flags: args.layer(),
-    })?;
+    let loaded = config::load(&global.sources(&paths, args.layer()))?;
     let (intent, notes) = loaded.merged.repair()?;
     views::warn(global, &loaded.warnings);
     views::warn(global, &notes);
     if args.dry_run {
         return Ok(shown(&repair::preview(&paths, intent).await?));
     }
-    let report = repair::run(&paths, intent, views::views(global)).await?;
-    let json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
-    Ok(Answer::new(report.detail, json))
+    Ok(Answer::of_run(repair::run(&paths, intent, views::views(global)).await?))
 }
 
 fn shown(preview: &Preview) -> Answer {
