@@ -1,5 +1,8 @@
 //! Docker's socket, imitated, and the proof that asks it.
 
+#[path = "common/waits.rs"]
+mod waits;
+
 use kasm_bootstrap::deadline::Deadline;
 use kasm_bootstrap::error::{Explain, Failure};
 use kasm_bootstrap::health::{Error, Proof, prove};
@@ -17,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
+use waits::Waits;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -137,15 +141,6 @@ fn a_docker_that_is_not_there_or_talks_nonsense_is_told_apart() {
         let _server = Server::unix(&socket, handler);
         let error = ask(&socket).unwrap_err();
         assert!(matches!(error, docker::Error::Answer(_)) && error.to_string().contains(words), "{error}");
-    }
-}
-
-#[derive(Default)]
-struct Waits(Mutex<Vec<String>>);
-
-impl Observer for Waits {
-    fn waiting(&self, wait: &Wait) {
-        self.0.lock().unwrap().push(format!("{}: {}", wait.what, wait.holder.clone().unwrap_or_default()));
     }
 }
 

@@ -4,7 +4,7 @@
 mod common;
 mod faults;
 
-use common::{DEADLINE, Scene, TOKEN, picture, run, spoken, start};
+use common::{DEADLINE, Scene, TOKEN, WAYS, give_token, picture, run, spoken, start};
 use faults::table::{End, saw};
 use faults::{is_started, until};
 use kasm_stand_in::docker::{Condition, Script};
@@ -192,25 +192,11 @@ fn a_registration_token_that_is_a_jwt_is_judged_as_one() {
 
 #[test]
 fn a_registration_token_from_a_flag_the_environment_a_credential_or_a_file_is_printed_and_kept_nowhere() {
-    for way in ["flag", "environment", "credential", "configuration"] {
+    for way in WAYS {
         let guac = Guac::new(&faulty(Fault::EchoToken { at: Point::Files }));
         let mut command = guac.without_token();
         command.args(["-p", "auto", "--deadline", DEADLINE]);
-        let outside = tempfile::tempdir().unwrap();
-        match way {
-            "flag" => drop(command.args(["-k", TOKEN])),
-            "environment" => drop(command.env("KASM_BOOTSTRAP_GUAC_REGISTRATION_TOKEN", TOKEN)),
-            "credential" => {
-                fs::write(outside.path().join("registration-token"), TOKEN).unwrap();
-                command.env("CREDENTIALS_DIRECTORY", outside.path());
-            }
-            _ => {
-                let file = outside.path().join("config.toml");
-                fs::write(&file, format!("[guac]\nregistration_token = \"{TOKEN}\"\n")).unwrap();
-                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-                command.arg("--config").arg(file);
-            }
-        }
+        let _outside = give_token(&mut command, way, "-k", "guac", "registration");
         let (code, _, err) = spoken(&run(&mut command));
         assert_eq!(code, 0, "{way}: {err}");
         guac.ended_well();

@@ -4,7 +4,7 @@ mod common;
 #[path = "faults/table.rs"]
 mod table;
 
-use common::{Scene, TOKEN, holds, picture, run, spoken, start};
+use common::{Scene, TOKEN, WAYS, give_token, holds, picture, run, spoken, start};
 use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::manager::Behaviour;
 use kasm_stand_in::mirror::Fault::Cut;
@@ -540,27 +540,13 @@ fn a_root_with_nothing_in_it_but_dockers_socket_is_enough() {
 
 #[test]
 fn a_token_from_a_flag_the_environment_or_a_credential_is_printed_and_kept_nowhere() {
-    for way in ["flag", "environment", "credential", "configuration"] {
+    for way in WAYS {
         let scene = Scene::new(&faulty(Fault::EchoToken { at: Point::Files }));
         let args = scene.install_args();
         let at = args.iter().position(|arg| arg == "--manager-token-file").unwrap();
         let mut command = scene.command();
         command.arg("install").args(&args[..at]).args(&args[at + 2..]);
-        let outside = tempfile::tempdir().unwrap();
-        match way {
-            "flag" => drop(command.args(["-M", TOKEN])),
-            "environment" => drop(command.env("KASM_BOOTSTRAP_MANAGER_TOKEN", TOKEN)),
-            "credential" => {
-                fs::write(outside.path().join("manager-token"), TOKEN).unwrap();
-                command.env("CREDENTIALS_DIRECTORY", outside.path());
-            }
-            _ => {
-                let file = outside.path().join("config.toml");
-                fs::write(&file, format!("[manager]\ntoken = \"{TOKEN}\"\n")).unwrap();
-                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-                command.arg("--config").arg(file);
-            }
-        }
+        let _outside = give_token(&mut command, way, "-M", "manager", "manager");
         let (code, _, err) = spoken(&run(&mut command));
         assert_eq!(code, 0, "{way}: {err}");
         ended_well(&scene);

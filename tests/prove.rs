@@ -1,6 +1,8 @@
 //! The proof of an installed node: what it believes, what it waits for, and whom it blames.
 
 mod signed;
+#[path = "common/waits.rs"]
+mod waits;
 
 use kasm_bootstrap::deadline::Deadline;
 use kasm_bootstrap::error::{Explain, Failure};
@@ -19,9 +21,9 @@ use kasm_stand_in::tls;
 use signed::{ID, Jwt, certificate};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::sync::Mutex;
 use std::time::Duration;
 use tempfile::TempDir;
+use waits::Waits;
 
 const TOKEN: &str = "aVeryOpaqueToken1234";
 const LONG: Duration = Duration::from_secs(60);
@@ -114,15 +116,6 @@ fn impatient() -> Expectations<'static> {
 
 fn settled(span: Duration) -> Expectations<'static> {
     Expectations { settle: span, ..Expectations::default() }
-}
-
-#[derive(Default)]
-struct Waits(Mutex<Vec<String>>);
-
-impl Observer for Waits {
-    fn waiting(&self, wait: &Wait) {
-        self.0.lock().unwrap().push(format!("{}: {}", wait.what, wait.holder.clone().unwrap_or_default()));
-    }
 }
 
 #[test]

@@ -185,13 +185,7 @@ fn a_full_disk_below_the_restore_is_helped_by_the_new_versions_own_room() {
     let fault = Fault::Bash { at: Point::Carried, lines: lines.into() };
     let node = Node::on(scene, Role::Agent, &Options { faults: vec![fault], ..release(NEW) });
     let before = node.kasm();
-    let (code, answer, err) = std::thread::scope(|scope| {
-        let upgrade = scope.spawn(|| node.upgraded(&[]));
-        until(&node.scene, |entry| entry["line"] == "ready");
-        disk.fill();
-        fs::write(node.scene.root.join("run/go"), "").unwrap();
-        upgrade.join().unwrap()
-    });
+    let (code, answer, err) = disk.fill_during(&node.scene, || node.upgraded(&[]));
     assert_eq!((code, reason(&answer).as_str()), (20, "upgrade.rolled-back"), "{answer:#} {err}");
     disk.has_room_again();
     node.is_old();

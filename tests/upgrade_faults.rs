@@ -331,13 +331,7 @@ fn a_disk_that_fills_up_below_upgrade_sh_ends_with_the_old_version() {
     let wait = "echo ready\nuntil [ -e \"$KASM_BOOTSTRAP_ROOT/run/go\" ]; do sleep 0.05; done";
     let node = Node::on(scene, Role::Agent, &faulty(bash(Point::Stopped, wait)));
     let before = node.kasm();
-    let (code, answer, err) = std::thread::scope(|scope| {
-        let upgrade = scope.spawn(|| node.upgraded(&[]));
-        until(&node.scene, |entry| entry["line"] == "ready");
-        disk.fill();
-        fs::write(node.scene.root.join("run/go"), "").unwrap();
-        upgrade.join().unwrap()
-    });
+    let (code, answer, err) = disk.fill_during(&node.scene, || node.upgraded(&[]));
     assert_eq!((code, reason(&answer).as_str()), (20, "upgrade.rolled-back"), "{answer:#} {err}");
     disk.has_room_again();
     node.is_old();

@@ -137,6 +137,31 @@ impl Scene {
     }
 }
 
+/// Every way in which a token can be given to a command, but for a file of its own.
+pub const WAYS: [&str; 4] = ["flag", "environment", "credential", "configuration"];
+
+/// Gives a command [`TOKEN`] in one of these ways: the one of `kind` that the table `table` of the configuration has. What it
+/// lies in is gone with what is returned.
+pub fn give_token(command: &mut Command, way: &str, flag: &str, table: &str, kind: &str) -> tempfile::TempDir {
+    let outside = tempfile::tempdir().unwrap();
+    let key = if table == kind { "token".to_owned() } else { format!("{kind}_token") };
+    match way {
+        "flag" => drop(command.args([flag, TOKEN])),
+        "environment" => drop(command.env(format!("KASM_BOOTSTRAP_{table}_{key}").to_uppercase(), TOKEN)),
+        "credential" => {
+            fs::write(outside.path().join(format!("{kind}-token")), TOKEN).unwrap();
+            command.env("CREDENTIALS_DIRECTORY", outside.path());
+        }
+        _ => {
+            let file = outside.path().join("config.toml");
+            fs::write(&file, format!("[{table}]\n{key} = \"{TOKEN}\"\n")).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            command.arg("--config").arg(file);
+        }
+    }
+    outside
+}
+
 fn search(directory: &Path, needle: &[u8], found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap().flatten() {
         let path = entry.path();

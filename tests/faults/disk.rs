@@ -49,6 +49,18 @@ impl Disk {
         }
     }
 
+    /// Fills the disk while a script that has said `ready` waits for `run/go`, lets it go on, and returns what the work
+    /// around it ends with.
+    pub fn fill_during<T: Send>(&self, scene: &Scene, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|threads| {
+            let work = threads.spawn(work);
+            super::until(scene, |entry| entry["line"] == "ready");
+            self.fill();
+            fs::write(scene.root.join("run/go"), "").unwrap();
+            work.join().unwrap()
+        })
+    }
+
     pub fn has_room_again(&self) {
         self.remount(MsFlags::empty(), ROOMY);
         fs::remove_file(self.path.join("filler")).unwrap();
