@@ -325,6 +325,25 @@ fn a_disk_that_is_full_for_the_snapshot_keeps_everything_as_it_is() {
 }
 
 #[test]
+fn a_disk_without_room_for_both_versions_is_refused_before_anything_is_touched() {
+    let scene = Scene::new(&release(OLD));
+    let Some(disk) = Disk::over(&scene, "opt/kasm") else { return };
+    let node = Node::on(scene, Role::Agent, &release(NEW));
+    // As heavy as it is, there is room for a fresh installation beside it, and not for another of its weight.
+    let heavy = fs::File::create(disk.path.join(OLD).join("www/heavy.bin")).unwrap();
+    nix::fcntl::posix_fallocate(&heavy, 0, 700 << 20).unwrap();
+    disk.remount(nix::mount::MsFlags::empty(), "size=1300m,nr_inodes=100000,mode=0755");
+    let before = node.machine();
+    let (code, answer, err) = node.upgraded(&[]);
+    assert_eq!(code, 12, "{answer:#} {err}");
+    assert!(
+        words(&answer).contains("/opt/kasm/1.17.0 takes ") && words(&answer).contains("stays for a rollback"),
+        "{answer:#}"
+    );
+    assert_eq!(node.machine(), before);
+}
+
+#[test]
 fn a_disk_that_fills_up_below_upgrade_sh_ends_with_the_old_version() {
     let scene = Scene::new(&release(OLD));
     let Some(disk) = Disk::over(&scene, "opt/kasm") else { return };

@@ -189,19 +189,6 @@ impl Snapshot {
         Ok(changed)
     }
 
-    /// The bytes of one file as they were; `None` if it was no file or not taken.
-    ///
-    /// # Errors
-    /// The snapshot is damaged.
-    pub fn content(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-        let shown = self.paths.shown(path);
-        let entry = self.manifest.entries.iter().find(|entry| entry.path == shown);
-        match entry.map(|entry| &entry.kind) {
-            Some(Kind::File { sha256, .. }) => self.blob(sha256).map(Some),
-            _ => Ok(None),
-        }
-    }
-
     /// Removes it from the disk.
     ///
     /// # Errors
@@ -211,11 +198,6 @@ impl Snapshot {
         let manifest = self.dir.join(MANIFEST);
         durable::remove(&manifest).map_err(|source| Error::Write { path: manifest, source })?;
         remove_all(&self.dir).map_err(|source| Error::Write { path: self.dir.clone(), source })
-    }
-
-    /// Where it lies.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// What is there now, in a directory that was taken, and was not there then.

@@ -223,8 +223,8 @@ fn token_troubles(work: &Install, installed: &Installed) -> Vec<String> {
     waiting.chain(tokens.troubles.clone()).collect()
 }
 
-/// All questions at once.
-pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+/// All questions at once. `upgrade`: what is here stays beside what comes.
+pub async fn preflight(work: &Install, upgrade: bool, cx: Context<'_>) -> Result<Finish, Failure> {
     if work.installed.get() {
         return Ok(Finish::Skipped("it is installed already".into()));
     }
@@ -242,6 +242,7 @@ pub async fn preflight(work: &Install, cx: Context<'_>) -> Result<Finish, Failur
     context.installer = work.intent.installer.clone();
     context.skip = work.intent.skip.clone();
     context.mode = preflight::Mode::Wait;
+    context.upgrade = upgrade;
     let report = preflight::run(&preflight::checks(), &context).await;
     // What the steps `manager` and `address` will say themselves is not said twice.
     let warned: Vec<_> = report.of("warn").filter(|result| !FOLLOWED.contains(&result.name)).collect();

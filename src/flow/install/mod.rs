@@ -126,7 +126,7 @@ impl Install {
                 "preflight",
                 &["present"],
                 "check the machine, its disks and the way to the manager".into(),
-                |work, cx| Box::pin(before::preflight(work, cx)),
+                |work, cx| Box::pin(before::preflight(work, false, cx)),
             ),
             lasting(
                 Install::is_fetched,

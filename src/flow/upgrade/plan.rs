@@ -33,7 +33,7 @@ impl Change {
                 |work, cx| Box::pin(before::sessions(work, cx))
             }),
             step("preflight", &["sessions"], "check the machine, its disks and the way to the manager".into(), {
-                |work, cx| Box::pin(install::before::preflight(&work.install, cx))
+                |work, cx| Box::pin(install::before::preflight(&work.install, true, cx))
             }),
             Step {
                 still_done: Some(|work| work.install.is_fetched()),

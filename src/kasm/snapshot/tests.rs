@@ -40,6 +40,21 @@ impl Machine {
     }
 }
 
+impl Snapshot {
+    /// The bytes of one file as they were; `None` if it was no file or not taken.
+    ///
+    /// # Errors
+    /// The snapshot is damaged.
+    fn content(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+        let shown = self.paths.shown(path);
+        let entry = self.manifest.entries.iter().find(|entry| entry.path == shown);
+        match entry.map(|entry| &entry.kind) {
+            Some(Kind::File { sha256, .. }) => self.blob(sha256).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
 fn change(machine: &Machine) {
     let conf = machine.paths.at("/opt/kasm/1.17.0/conf");
     let yaml = conf.join("app/agent/agent.app.config.yaml");
@@ -85,7 +100,7 @@ fn everything_changed_comes_back_and_what_was_not_there_goes() {
 fn contents_are_for_root_alone_and_named_by_their_digest() {
     let machine = Machine::new();
     let snapshot = machine.take();
-    for path in tree::walk(snapshot.dir(), 100).unwrap() {
+    for path in tree::walk(&snapshot.dir, 100).unwrap() {
         let mode = fs::metadata(&path).unwrap().mode() & 0o777;
         assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
     }
