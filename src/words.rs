@@ -12,6 +12,12 @@ pub fn span(span: Duration) -> String {
     }
 }
 
+/// The wall clock as it is written everywhere, RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`. It may
+/// jump, so nothing is computed with it.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
 /// What is waited for, and who holds it up: `the package manager (pid 812, apt-get)`.
 pub fn held_up(what: &str, holder: Option<&str>) -> String {
     match holder {

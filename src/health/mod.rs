@@ -1,13 +1,19 @@
 //! Is the node up? Probes and the verdict.
 
+pub mod board;
 pub mod containers;
 pub mod error;
 mod evidence;
 pub mod ids;
+pub mod model;
+pub mod probe;
 pub mod prove;
 pub mod tokens;
 
+pub use board::Board;
 pub use containers::{come_up, look};
 pub use error::Error;
 pub use ids::Ids;
+pub use model::{Finding, Health, Level, Measure, ProbeStatus, Verdict};
+pub use probe::Probe;
 pub use prove::{Expectations, Proof, is_started, prove, prove_installed};

@@ -2,6 +2,7 @@
 //! `KASM_REASON=token.placeholder`.
 
 use super::lines;
+use crate::health;
 use crate::step::{Ending, Entry, Event, View};
 use crate::words;
 use log::{Level, Log, Record, kv};
@@ -51,6 +52,11 @@ fn sentence(entry: &Entry) -> Option<String> {
 fn level(event: &Event) -> Level {
     match event {
         Event::RunEnded { exit: 1.., .. } | Event::StepEnded { ending: Ending::Failed, .. } => Level::Error,
+        Event::ProbeChanged { now: health::Level::Fail, .. }
+        | Event::HealthChanged { now: health::Verdict::Failed, .. } => Level::Error,
+        Event::ProbeChanged { now: health::Level::Warn, .. }
+        | Event::HealthChanged { now: health::Verdict::Degraded, .. }
+        | Event::HealthMended { done: false, .. } => Level::Warn,
         Event::StepNote { warning: true, .. } | Event::StepEnded { ending: Ending::Warned, .. } => Level::Warn,
         Event::StepOutput { .. } => Level::Debug,
         _ => Level::Info,
@@ -77,6 +83,13 @@ fn fields(entry: &Entry) -> Vec<(&'static str, String)> {
                 fields.push(("KASM_HELP", failure.help.clone()));
             }
         }
+        Event::ProbeChanged { probe, now, remedy, .. } => {
+            fields.push(("KASM_PROBE", probe.clone()));
+            fields.push(("KASM_VERDICT", now.as_str().into()));
+            fields.extend(remedy.clone().map(|remedy| ("KASM_HELP", remedy)));
+        }
+        Event::HealthChanged { now, .. } => fields.push(("KASM_VERDICT", now.as_str().into())),
+        Event::HealthMended { probe, .. } => fields.push(("KASM_PROBE", probe.clone())),
     }
     fields
 }

@@ -33,6 +33,9 @@ pub fn sentence(event: &Event) -> Option<String> {
         }
         // The command's own answer or error follows and says it better.
         Event::RunEnded { .. } => return None,
+        Event::ProbeChanged { probe, now, words, .. } => format!("{probe}: {now}: {words}"),
+        Event::HealthChanged { now, words, .. } => format!("{now}: {words}"),
+        Event::HealthMended { probe, words, .. } => format!("{probe}: {words}"),
     };
     Some(words::one_line(&text))
 }

@@ -140,6 +140,8 @@ impl Status {
             }
             Event::StepNote { step, text, warning: true } => self.step(step).warnings.push(text.clone()),
             Event::StepNote { .. } | Event::StepOutput { .. } => {}
+            // The node's health has a document of its own.
+            Event::ProbeChanged { .. } | Event::HealthChanged { .. } | Event::HealthMended { .. } => {}
             Event::StepEnded { step, ending, detail, took_ms } => {
                 let step = self.step(step);
                 step.state = ending.as_str();

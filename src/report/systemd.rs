@@ -249,6 +249,9 @@ impl View for Systemd {
                 inner.steps.clear();
                 inner.beside.clone_from(detail);
             }
+            Event::HealthChanged { now, words, .. } => inner.beside = format!("{now}: {words}"),
+            // Whoever watches says how all of it stands.
+            Event::ProbeChanged { .. } | Event::HealthMended { .. } => {}
         }
     }
 

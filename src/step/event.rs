@@ -4,6 +4,7 @@
 //! older binary can read a newer journal and the other way round.
 
 use crate::error::Failure;
+use crate::health::{Level, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// The journal's format.
@@ -142,6 +143,43 @@ pub enum Event {
         /// Why, if it ended badly.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
+    },
+    /// A probe's answer means something else than before.
+    #[serde(rename = "probe.changed")]
+    ProbeChanged {
+        /// Its name.
+        probe: String,
+        /// What it meant; nothing where it was never asked before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Level>,
+        /// What it means now.
+        now: Level,
+        /// In words.
+        words: String,
+        /// What to do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remedy: Option<String>,
+    },
+    /// The node's health as a whole is another.
+    #[serde(rename = "health.changed")]
+    HealthChanged {
+        /// The verdict before; nothing where there was none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Verdict>,
+        /// The verdict now.
+        now: Verdict,
+        /// Why.
+        words: String,
+    },
+    /// The watch did something about it, or tried to.
+    #[serde(rename = "health.mended")]
+    HealthMended {
+        /// The probe whose trouble it is about.
+        probe: String,
+        /// What was done, or why it could not be.
+        words: String,
+        /// True if it was done.
+        done: bool,
     },
 }
 

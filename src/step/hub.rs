@@ -27,7 +27,8 @@ pub struct Hub {
 }
 
 struct Inner {
-    journal: Journal,
+    /// `None`: nothing of it is recorded.
+    journal: Option<Journal>,
     views: Vec<Box<dyn View>>,
     output_lines: u32,
     waiting: Vec<(&'static str, String)>,
@@ -38,6 +39,16 @@ struct Inner {
 impl Hub {
     /// A hub for one run.
     pub fn new(run: String, journal: Journal, views: Vec<Box<dyn View>>) -> Hub {
+        Hub::with(run, Some(journal), views)
+    }
+
+    /// A hub for what happens beside runs: its events reach the views and no journal, which belongs to whoever
+    /// holds the lock of a run.
+    pub fn unrecorded(name: String, views: Vec<Box<dyn View>>) -> Hub {
+        Hub::with(name, None, views)
+    }
+
+    fn with(run: String, journal: Option<Journal>, views: Vec<Box<dyn View>>) -> Hub {
         let inner = Inner { journal, views, output_lines: 0, waiting: Vec::new(), forgiving: false };
         Hub { run, begun: Instant::now(), inner: Mutex::new(inner) }
     }
@@ -57,10 +68,9 @@ impl Hub {
     /// it all the same.
     pub fn tell(&self, event: Event) -> Result<(), Error> {
         let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        let entry = Entry { v: VERSION, run: self.run.clone(), at, ms, event };
+        let entry = Entry { v: VERSION, run: self.run.clone(), at: words::now(), ms, event };
         let mut inner = self.lock();
-        let result = inner.journal.append(&entry);
+        let result = inner.journal.as_mut().map_or(Ok(()), |journal| journal.append(&entry));
         for view in &mut inner.views {
             view.event(&entry);
         }
