@@ -4,11 +4,13 @@ pub mod board;
 pub mod containers;
 pub mod error;
 mod evidence;
+pub mod hysteresis;
 pub mod ids;
 pub mod model;
 pub mod probe;
 pub mod prove;
 pub mod tokens;
+pub mod verdict;
 
 pub use board::Board;
 pub use containers::{come_up, look};
@@ -17,3 +19,4 @@ pub use ids::Ids;
 pub use model::{Finding, Health, Level, Measure, ProbeStatus, Verdict};
 pub use probe::Probe;
 pub use prove::{Expectations, Proof, is_started, prove, prove_installed};
+pub use verdict::{Past, Standing, judge};
