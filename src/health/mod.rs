@@ -9,6 +9,7 @@ pub mod ids;
 pub mod model;
 pub mod probe;
 pub mod prove;
+pub mod state;
 pub mod tokens;
 pub mod verdict;
 
@@ -19,4 +20,5 @@ pub use ids::Ids;
 pub use model::{Finding, Health, Level, Measure, ProbeStatus, Verdict};
 pub use probe::Probe;
 pub use prove::{Expectations, Proof, is_started, prove, prove_installed};
+pub use state::State;
 pub use verdict::{Past, Standing, judge};
