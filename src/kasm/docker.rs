@@ -68,8 +68,6 @@ pub struct Engine {
     pub version: String,
     /// The newest version of the API that it speaks: `1.47`.
     pub api: Option<String>,
-    /// The oldest one that it still speaks: `1.24`.
-    pub least_api: Option<String>,
 }
 
 /// A plugin that Docker manages.

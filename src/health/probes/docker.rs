@@ -10,9 +10,12 @@ use std::time::Instant;
 pub(super) const DAEMON: &str = "docker";
 pub(super) const SIDECAR: &str = "sidecar";
 pub(super) const RCLONE: &str = "rclone";
+pub(super) const VERSION: &str = "docker-version";
 
 /// The oldest version of the API that this program is made for (see [`crate::kasm::docker`]).
 const OLDEST_API: (u32, u32, u32) = (1, 41, 0);
+/// The first Kasm whose documentation asks for [`OLDEST`] (docs/kasm-facts.md, 2).
+const ASKING: (u32, u32, u32) = (1, 17, 0);
 const DAEMON_REMEDY: &str = "`systemctl start docker`; `journalctl -u docker` says why it was not running";
 
 /// What is known of anything in Docker where Docker itself cannot be asked: nothing.
@@ -28,7 +31,10 @@ pub(super) fn daemon<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> Bo
         let socket = context.paths.docker_socket();
         let begun = Instant::now();
         match docker::engine(&socket).await {
-            Ok(engine) => judge(&engine).with(Measure::new("docker_latency_seconds", begun.elapsed().as_secs_f64())),
+            Ok(engine) => {
+                let latency = Measure::new("docker_latency_seconds", begun.elapsed().as_secs_f64());
+                Finding::ok(named(&engine)).with(latency)
+            }
             Err(Error::NoSocket(_)) => {
                 let shown = context.paths.shown(&socket);
                 Finding::fail(format!("Docker's daemon does not run: {} is not there", shown.display()), DAEMON_REMEDY)
@@ -46,19 +52,35 @@ pub(super) fn daemon<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> Bo
     .boxed()
 }
 
-fn judge(engine: &Engine) -> Finding {
+/// `Docker 27.5.1, API 1.47`.
+fn named(engine: &Engine) -> String {
     let api = engine.api.as_ref().map(|api| format!(", API {api}")).unwrap_or_default();
-    let words = format!("Docker {}{api}", engine.version);
-    let number = |(major, minor, patch): (u32, u32, u32)| match patch {
-        0 => format!("{major}.{minor}"),
-        patch => format!("{major}.{minor}.{patch}"),
-    };
-    if engine.api.as_deref().and_then(version).is_some_and(|api| api < OLDEST_API) {
-        let words = format!("{words} is older than API {}, which is what is asked here", number(OLDEST_API));
-        return Finding::warn(words, "upgrade Docker");
+    format!("Docker {}{api}", engine.version)
+}
+
+pub(super) fn which<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
+    async move {
+        let kasm = context.node(VERSION).await.ok().and_then(|node| node.installed.version);
+        match docker::engine(&context.paths.docker_socket()).await {
+            Ok(engine) => judge(&engine, kasm.as_deref().and_then(version)),
+            Err(error) => not_asked(&error),
+        }
     }
-    if version(&engine.version).is_some_and(|found| found < OLDEST) {
-        let words = format!("{words} is older than {}, which Kasm from 1.17 on asks for", number(OLDEST));
+    .boxed()
+}
+
+/// `kasm`: the installed version, where it is known.
+fn judge(engine: &Engine, kasm: Option<(u32, u32, u32)>) -> Finding {
+    let words = named(engine);
+    if engine.api.as_deref().and_then(version).is_some_and(|api| api < OLDEST_API) {
+        let (major, minor, _) = OLDEST_API;
+        let words = format!("{words} is older than API {major}.{minor}, by which Docker is asked here");
+        return Finding::warn(words, "upgrade Docker, when no session runs here");
+    }
+    let asks = kasm.is_none_or(|kasm| kasm >= ASKING);
+    if asks && version(&engine.version).is_some_and(|found| found < OLDEST) {
+        let (major, minor, patch) = OLDEST;
+        let words = format!("{words} is older than {major}.{minor}.{patch}, which Kasm from 1.17 on asks for");
         return Finding::warn(words, "upgrade Docker, when no session runs here");
     }
     Finding::ok(words)
@@ -99,19 +121,24 @@ mod tests {
 
     #[test]
     fn old_versions_are_warned_of_and_what_cannot_be_read_is_not() {
-        let judged = |version: &str, api: Option<&str>| {
-            let engine = Engine { version: version.into(), api: api.map(str::to_owned), least_api: None };
-            let finding = judge(&engine);
+        let judged = |version: &str, api: Option<&str>, kasm| {
+            let engine = Engine { version: version.into(), api: api.map(str::to_owned) };
+            let finding = judge(&engine, kasm);
             format!("{}: {}", finding.level, finding.words)
         };
-        insta::assert_snapshot!(
-            [judged("27.5.1", Some("1.47")), judged("dev", None), judged("20.10.24+dfsg1", Some("1.41")), judged("19.03", Some("1.40"))].join("\n"),
-            @"
+        let lines = [
+            judged("27.5.1", Some("1.47"), None),
+            judged("dev", None, None),
+            judged("20.10.24+dfsg1", Some("1.41"), None),
+            judged("20.10.24+dfsg1", Some("1.41"), Some((1, 16, 1))),
+            judged("19.03", Some("1.40"), Some((1, 16, 1))),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @"
         ok: Docker 27.5.1, API 1.47
         ok: Docker dev
         warn: Docker 20.10.24+dfsg1, API 1.41 is older than 25.0.5, which Kasm from 1.17 on asks for
-        warn: Docker 19.03, API 1.40 is older than API 1.41, which is what is asked here
-        "
-        );
+        ok: Docker 20.10.24+dfsg1, API 1.41
+        warn: Docker 19.03, API 1.40 is older than API 1.41, by which Docker is asked here
+        ");
     }
 }

@@ -3,8 +3,17 @@
 //! Words begin with the cause. What a probe cannot find out is `unknown`, with the reason; what does not apply to a
 //! machine is well. Thresholds without another source are our own measure.
 
+mod clock;
+mod component;
 mod containers;
+mod disk;
 mod docker;
+mod guest;
+mod kasm;
+mod manager;
+mod memory;
+mod tokens;
+mod upstream;
 
 use super::model::{Finding, ProbeStatus};
 use super::probe::{Context, Probe};
@@ -29,11 +38,29 @@ const fn vital(probe: Probe) -> Probe {
 /// All of them, in the order in which a person would want to read them.
 pub(super) fn all() -> Vec<Probe> {
     vec![
-        vital(probe(docker::DAEMON, "Docker's daemon answers, and in which version", 30, 2, docker::daemon)),
         vital(probe(containers::NAME, "the containers of the role are up, says Docker", 30, 2, containers::up)),
+        vital(probe(docker::DAEMON, "Docker's daemon answers", 30, 2, docker::daemon)),
+        vital(probe(kasm::NAME, "which Kasm is installed, and where its links lead", 300, 2, kasm::installed)),
+        vital(probe(tokens::NAME, "the components' tokens are good, and not refused", 300, 2, tokens::tokens)),
+        probe(upstream::NAME, "the manager's address is one, and the configured one", 300, 2, upstream::address),
+        probe(manager::DNS, "the manager's name resolves", 60, 3, manager::name),
+        probe(manager::NAME, "the manager calls itself healthy", 60, 3, manager::health),
+        probe(guest::AGENT, "the manager's provider can see this machine", 120, 2, guest::agent),
+        probe(kasm::LAST_RUN, "the last run ended well", 900, 1, kasm::last_run),
+        probe(kasm::CONFIGURATION, "the configuration could be read", 900, 1, kasm::configuration),
         probe(containers::RESTARTS, "no container is started again and again", 120, 1, containers::restarts),
+        probe(component::NAME, "the component's own health check, through kasm_proxy", 60, 3, component::health),
         probe(docker::SIDECAR, "Kasm's sidecar plugin is enabled in Docker", 60, 2, docker::sidecar),
         probe(docker::RCLONE, "the rclone plugin is enabled in Docker", 300, 2, docker::rclone),
+        probe(docker::VERSION, "Docker is one that Kasm can use", 900, 1, docker::which),
+        probe(tokens::EXPIRY, "no token expires soon", 300, 2, tokens::expiry),
+        probe(manager::CERTIFICATE, "the manager's certificate does not expire soon", 900, 2, manager::certificate),
+        probe(clock::NAME, "this machine's clock is right", 300, 3, clock::clock),
+        probe(disk::NAME, "there is room on the disks, and inodes", 60, 2, disk::room),
+        probe(memory::NAME, "there is memory and swap", 60, 3, memory::memory),
+        probe(memory::LOAD, "the machine has no more to do than it can", 60, 5, memory::load),
+        probe(memory::OOM, "nothing was killed for lack of memory lately", 60, 1, memory::oom),
+        probe(guest::REBOOT, "the machine does not wait for a restart", 900, 1, guest::reboot),
     ]
 }
 

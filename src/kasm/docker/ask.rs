@@ -83,7 +83,7 @@ pub async fn engine(socket: &Path) -> Result<Engine, Error> {
         Some(crate::words::one_line(text).chars().take(64).collect::<String>())
     };
     let version = text("Version").ok_or_else(|| Error::Nonsense("it has no Version".into()))?;
-    Ok(Engine { version, api: text("ApiVersion"), least_api: text("MinAPIVersion") })
+    Ok(Engine { version, api: text("ApiVersion") })
 }
 
 /// The plugins it manages, also those that do not run.
