@@ -115,6 +115,8 @@ paths! {
     previous_upgrade = "/var/lib/kasm-bootstrap/previous.json";
     /// Releases that were tried here and put back.
     bad_releases = "/var/lib/kasm-bootstrap/bad-releases.json";
+    /// How the node's health stood, what has changed lately and what was done about it.
+    health_state = "/var/lib/kasm-bootstrap/health.json";
     /// What was there before something was changed, one directory a change.
     snapshots_dir = "/var/lib/kasm-bootstrap/snapshots";
     /// Which timers were paused and are to be put back.
