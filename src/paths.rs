@@ -131,6 +131,10 @@ paths! {
     baked_config = "/etc/kasm-bootstrap/config.d/10-baked.toml";
     /// What belongs to this boot alone.
     run_dir = "/run/kasm-bootstrap";
+    /// How the last run and the node stand, for whoever can read a file.
+    status_file = "/run/kasm-bootstrap/status.json";
+    /// Where the service answers HTTP requests on this machine.
+    http_socket = "/run/kasm-bootstrap/http.sock";
     /// One directory an attempt at running the installer.
     attempts_dir = "/var/lib/kasm-bootstrap/attempts";
     /// Unpacked releases, one directory a digest. Not below /tmp, which may be `noexec`.

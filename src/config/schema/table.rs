@@ -204,6 +204,14 @@ pub static SETTINGS: &[Setting] = &[
         "\"nocloud\"",
         "Where the boot looks for user-data that begins with #kasm-bootstrap",
     ),
+    setting(
+        "http.listen",
+        HostPort,
+        "none: only the socket /run/kasm-bootstrap/http.sock",
+        "\"127.0.0.1:9107\"",
+        "Where `run` also answers HTTP requests about the node, address and port: probes, metrics, a page; anybody who \
+         can reach it can read it",
+    ),
     setting("repair.method", Choice(&["both", "file", "yaml"]), "both", "\"both\"", REPAIR_METHOD),
     setting(
         "metadata.endpoint",
