@@ -5,6 +5,7 @@ use super::{Global, answer::Answer, views};
 use crate::config::{self, Layer};
 use crate::error::Failure;
 use crate::flow::boot::{self, Boot};
+use crate::health::Board;
 use crate::observe::{Observer, Supervisor, Wait};
 use crate::report::console::Console as Serial;
 use crate::report::systemd::Systemd;
@@ -47,7 +48,7 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         }
         views
     };
-    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views: &views };
+    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views: &views, board: Board::default() };
     let life = async {
         let result = boot::run(boot).await;
         if let Err(failure) = &result {
@@ -97,7 +98,7 @@ impl Supervisor for Console {
     }
 
     fn status(&self, text: &str) {
+        // Whoever reads standard error has the views for that.
         self.systemd.status(text);
-        self.teller.say(text);
     }
 }
