@@ -129,7 +129,11 @@ async fn allowed(core: &Core<'_>, what: &str, most: u32, told: &mut Told) -> boo
     let so_often = core.with_state(|state| state.attempts(what, &now, HOUR));
     if so_often >= most as usize {
         if core.orders.limits.borrow_mut().insert(what.to_owned()) {
-            let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
+            let times = match most {
+                1 => "once".to_owned(),
+                2 => "twice".to_owned(),
+                _ => format!("{most} times"),
+            };
             told.push((format!("{what}: done {times} within an hour already, and no more often"), false));
         }
         return false;
