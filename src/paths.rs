@@ -115,8 +115,12 @@ paths! {
     previous_upgrade = "/var/lib/kasm-bootstrap/previous.json";
     /// Releases that were tried here and put back.
     bad_releases = "/var/lib/kasm-bootstrap/bad-releases.json";
+    /// How the node's health stood, what has changed lately and what was done about it.
+    health_state = "/var/lib/kasm-bootstrap/health.json";
     /// What was there before something was changed, one directory a change.
     snapshots_dir = "/var/lib/kasm-bootstrap/snapshots";
+    /// Events that a webhook is still to be told, one file each.
+    spool_dir = "/var/lib/kasm-bootstrap/spool";
     /// Which timers were paused and are to be put back.
     paused_timers = "/var/lib/kasm-bootstrap/paused-timers.json";
     /// The repair of a component's token that is open.
