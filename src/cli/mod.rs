@@ -93,7 +93,7 @@ enum Command {
     Preflight(preflight::Args),
     /// What the last run did and where the time went
     Status(status::Args),
-    /// Where its time went, as text or as a picture
+    /// Where the time of the last run went, as text or a picture
     Timeline(timeline::Args),
     /// How the node is now: what is wrong first, each with its remedy
     Health(health::Args),
