@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod apt_wait;
 pub mod bake;
+pub mod checkin;
 pub mod config;
 pub mod duration;
 pub mod health;
@@ -12,6 +13,7 @@ pub mod kasm_flags;
 pub mod plan;
 pub mod preflight;
 pub mod release;
+pub mod reports;
 pub mod rollback;
 pub mod run;
 pub mod status;
@@ -99,6 +101,8 @@ enum Command {
     Health(health::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
+    /// Tell the manager of a server pool how far this machine is
+    Checkin(checkin::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
     AptWait(apt_wait::Args),
     /// Fetch, verify and unpack a kasm_release
@@ -159,6 +163,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Timeline(args) => timeline::run(global, args).await,
         Command::Health(args) => health::run(global, args).await,
         Command::Token(args) => token::run(global, args).await,
+        Command::Checkin(args) => checkin::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,
         Command::Config(args) => config::run(global, args).await,
