@@ -10,7 +10,9 @@ mod change;
 mod logs;
 mod socket;
 
-pub use ask::{containers, details, info, logs, parse, parse_details, parse_sessions, plugins, sessions};
+pub use ask::{
+    Document, containers, details, document, info, logs, parse, parse_details, parse_sessions, plugins, sessions,
+};
 pub use change::{enable_plugin, restart};
 pub use logs::{demultiplex, without_time};
 

@@ -116,7 +116,10 @@ impl Masker {
 /// for, or is a mere word such as `true`, is none.
 pub fn announced(text: &str) -> Vec<Secret> {
     let values = shapes::announced_values(text).into_iter().map(str::trim);
-    values.filter(|value| value.len() >= SHORTEST_MASKED && looks_random(value)).map(Secret::new).collect()
+    values
+        .filter(|value| value.len() >= 12 || (value.len() >= SHORTEST_MASKED && looks_random(value)))
+        .map(Secret::new)
+        .collect()
 }
 
 /// All forms one secret is looked for in.
