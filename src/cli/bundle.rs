@@ -4,7 +4,7 @@ use super::kasm_flags::KasmFlags;
 use super::teller::Teller;
 use super::{Global, answer::Answer, status, token};
 use crate::error::{Exit, Failure};
-use crate::flow::bundle::{self, Ask, Given, Output, Summary};
+use crate::flow::bundle::{self, Ask, Given, Output, ROOT_ONLY, Summary};
 use crate::words;
 use serde_json::json;
 use std::io::{self, IsTerminal};
@@ -93,7 +93,8 @@ async fn given(global: &Global) -> Vec<Given> {
 fn text(place: &str, size: Option<u64>, summary: &Summary) -> String {
     let size = size.map(|size| format!("{}, ", words::bytes(size))).unwrap_or_default();
     let mut text = format!("bundle: {place} ({size}{} files)\n", summary.packed().count() + 1);
-    let failed: Vec<_> = summary.failed().collect();
+    let (closed, failed): (Vec<_>, Vec<_>) =
+        summary.failed().partition(|entry| entry.why.as_deref() == Some(ROOT_ONLY));
     if !failed.is_empty() {
         text += "not in it:\n";
         for entry in failed.iter().take(MOST_SHOWN) {
@@ -102,6 +103,10 @@ fn text(place: &str, size: Option<u64>, summary: &Summary) -> String {
         if failed.len() > MOST_SHOWN {
             text += &format!("  and {} more: see manifest.json in it\n", failed.len() - MOST_SHOWN);
         }
+    }
+    if !closed.is_empty() {
+        text +=
+            &format!("{} things may be read by root only: run it as root (sudo) for a whole bundle\n", closed.len());
     }
     let missing = summary.missing().count();
     if missing > 0 {

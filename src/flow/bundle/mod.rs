@@ -24,7 +24,8 @@ mod tree;
 pub use error::Error;
 pub use manifest::{Entry, Summary};
 pub use output::Output;
-pub use table::{ITEMS, Item};
+pub use read::ROOT_ONLY;
+pub use table::{ITEMS, Item, documentation};
 
 use crate::config::Loaded;
 use crate::observe::Observer;

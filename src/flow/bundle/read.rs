@@ -15,6 +15,9 @@ use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+/// Why a source was not read that another user might read.
+pub const ROOT_ONLY: &str = "only root may read it";
+
 /// What a source said.
 #[derive(Debug, Default)]
 pub struct Text {
@@ -37,7 +40,7 @@ impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Fault {
         match error.kind() {
             io::ErrorKind::NotFound => Fault::Missing("it is not there".into()),
-            io::ErrorKind::PermissionDenied => Fault::Error("only root may read it".into()),
+            io::ErrorKind::PermissionDenied => Fault::Error(ROOT_ONLY.into()),
             _ => Fault::Error(error.to_string()),
         }
     }

@@ -9,8 +9,11 @@ fn mask(text: &str) -> String {
     Masker::new(&none).thorough().mask(text).into_owned()
 }
 
+/// How a form writes a text.
+type Write = fn(&str) -> String;
+
 /// Where a secret stands in text of others; `@` is the secret. Each form takes it as the form itself writes it.
-const FORMS: &[(&str, fn(&str) -> String)] = &[
+const FORMS: &[(&str, Write)] = &[
     ("password: @", same),
     ("  password: @\nuser: x", same),
     ("- secret: @", same),
