@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod apt_wait;
 pub mod bake;
+pub mod bundle;
 pub mod checkin;
 pub mod config;
 pub mod duration;
@@ -111,6 +112,8 @@ enum Command {
     Config(config::Args),
     /// Put into an image what its machines would fetch and install
     Bake(bake::Args),
+    /// One file for a support ticket: logs and facts, masked
+    Bundle(bundle::Args),
 }
 
 /// The command line as clap knows it: what man pages and completions are made from.
@@ -168,5 +171,6 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Release(args) => release::run(global, args).await,
         Command::Config(args) => config::run(global, args).await,
         Command::Bake(args) => bake::run(global, args).await,
+        Command::Bundle(args) => bundle::run(global, args).await,
     }
 }
