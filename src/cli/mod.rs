@@ -15,6 +15,7 @@ pub mod rollback;
 pub mod run;
 pub mod status;
 pub mod teller;
+pub mod timeline;
 pub mod token;
 pub mod upgrade;
 mod usage;
@@ -91,6 +92,8 @@ enum Command {
     Preflight(preflight::Args),
     /// What the last run did and where the time went
     Status(status::Args),
+    /// Where its time went, as text or as a picture
+    Timeline(timeline::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
@@ -150,6 +153,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Plan(args) => plan::run(global, args).await,
         Command::Preflight(args) => preflight::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
+        Command::Timeline(args) => timeline::run(global, args).await,
         Command::Token(args) => token::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,

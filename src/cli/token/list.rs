@@ -83,7 +83,7 @@ fn as_json(held: &Held, paths: &Paths) -> Value {
         "authorizations": claims.map(|claims| claims.authorizations.as_slice()),
         "issued": time(claims.and_then(|claims| claims.iat)),
         "not_before": time(claims.and_then(|claims| claims.nbf)),
-        "expires": time(expiry(held)),
+        "expires": time(held.verdict.expires()),
         "signature": signature(held),
         "warnings": held.verdict.accepted().map(|accepted| accepted.warnings.as_slice()).unwrap_or_default(),
         "purpose": purpose(held),
@@ -125,14 +125,6 @@ fn class(held: &Held) -> Option<&'static str> {
         other => &other.accepted()?.claims.as_ref()?.authorizations,
     };
     numbers.iter().find_map(known)
-}
-
-/// When it expires or has expired, where it says so.
-fn expiry(held: &Held) -> Option<Timestamp> {
-    match &held.verdict {
-        Verdict::Refused(Error::Refused { refusal: Refusal::Expired { at, .. }, .. }) => Some(*at),
-        other => other.accepted()?.claims.as_ref()?.exp,
-    }
 }
 
 /// What is known of its signature; `null` where there is none to speak of.
