@@ -36,6 +36,7 @@ fn help_fits_eighty_columns_and_says_what_each_command_is_for() {
 fn help_of_the_other_commands_fits_eighty_columns_too() {
     for command in [
         ["bake"].as_slice(),
+        &["explain"],
         &["preflight"],
         &["plan", "install"],
         &["plan", "upgrade"],

@@ -6,6 +6,7 @@ pub mod apt_wait;
 pub mod bake;
 pub mod config;
 pub mod duration;
+pub mod explain;
 pub mod install;
 pub mod kasm_flags;
 pub mod plan;
@@ -94,6 +95,8 @@ enum Command {
     Status(status::Args),
     /// Where its time went, as text or as a picture
     Timeline(timeline::Args),
+    /// What a reason code means, and what to do
+    Explain(explain::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
@@ -154,6 +157,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Preflight(args) => preflight::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
         Command::Timeline(args) => timeline::run(global, args).await,
+        Command::Explain(args) => explain::run(global, args),
         Command::Token(args) => token::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,
