@@ -16,6 +16,7 @@ pub mod rollback;
 pub mod run;
 pub mod status;
 pub mod teller;
+pub mod timeline;
 pub mod token;
 pub mod upgrade;
 mod usage;
@@ -92,6 +93,8 @@ enum Command {
     Preflight(preflight::Args),
     /// What the last run did and where the time went
     Status(status::Args),
+    /// Where its time went, as text or as a picture
+    Timeline(timeline::Args),
     /// How the node is now: what is wrong first, each with its remedy
     Health(health::Args),
     /// Tokens: check one, list this node's, repair what does not work
@@ -153,6 +156,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Plan(args) => plan::run(global, args).await,
         Command::Preflight(args) => preflight::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
+        Command::Timeline(args) => timeline::run(global, args).await,
         Command::Health(args) => health::run(global, args).await,
         Command::Token(args) => token::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,

@@ -4,6 +4,7 @@ use super::super::error::Error;
 use super::super::merged::Merged;
 use super::super::value::{self, Wrong};
 use super::Reader;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// When the service tells systemd that it is ready.
@@ -16,7 +17,7 @@ pub enum Ready {
     AtOnce,
 }
 
-/// The settings of the table `run`.
+/// The settings of the tables `run` and `http`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunOptions {
     /// When the service is ready.
@@ -27,6 +28,8 @@ pub struct RunOptions {
     pub watch: Duration,
     /// Whether a run is told on the machine's serial console.
     pub console: bool,
+    /// Where HTTP requests are answered on TCP, beside the unix socket.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for RunOptions {
@@ -36,6 +39,7 @@ impl Default for RunOptions {
             wait: Duration::from_secs(10 * 60),
             watch: Duration::from_secs(30),
             console: true,
+            listen: None,
         }
     }
 }
@@ -72,6 +76,7 @@ impl Reader<'_> {
             wait: self.parsed("run.wait", value::duration).unwrap_or(usual.wait),
             watch: watch.unwrap_or(usual.watch),
             console: self.parsed("run.console", value::boolean).unwrap_or(usual.console),
+            listen: self.parsed("http.listen", value::listen),
         }
     }
 }
