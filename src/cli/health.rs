@@ -6,9 +6,7 @@ use crate::error::{Exit, Failure};
 use crate::health::{self, Context, Health, Level, ProbeStatus, Verdict};
 use crate::kasm::receipt::Receipt;
 use crate::paths::Paths;
-use crate::report::Status;
-use crate::report::status::State;
-use crate::step::{Journal, RunLock};
+use crate::step::Journal;
 use crate::words;
 
 /// Flags of `health`: none of its own.
@@ -57,20 +55,12 @@ fn context(global: &Global, paths: &Paths) -> Context {
         Ok(known) => {
             context.manager = known.manager;
             context.network = known.network;
-            context.started = !known.installer.flags.iter().any(|flag| flag == "no-start");
+            context.started = health::starts(&known.installer);
         }
         Err(error) => context.configuration = Some(error.into()),
     }
-    context.last_failure = last_failure(paths);
+    context.last_failure = Journal::last_failure(paths);
     context
-}
-
-/// Why the last run failed, where it did and can be known.
-fn last_failure(paths: &Paths) -> Option<Failure> {
-    // The lock first: a run that ends between the two looks must not seem to have been cut off.
-    let at_work = RunLock::is_held(paths);
-    let status = Status::of(&Journal::read(paths).ok()?, at_work);
-    status.error.filter(|_| status.state == State::Failed)
 }
 
 /// How the node stood when the service looked last: since when things are as they are. Nothing where no service has
