@@ -180,6 +180,7 @@ fn show_says_where_each_value_came_from() {
     run.console                     true      default
     run.watch                       30s       default
     run.user_data                   auto      default
+    http.listen                     -         not set
     repair.method                   both      default
     metadata.endpoint               -         not set
     network.ca_certs                -         not set

@@ -16,6 +16,7 @@ pub mod rollback;
 pub mod run;
 pub mod status;
 pub mod teller;
+pub mod timeline;
 pub mod token;
 pub mod upgrade;
 mod usage;
@@ -94,6 +95,8 @@ enum Command {
     Status(status::Args),
     /// How the node is now: what is wrong first, each with its remedy
     Health(health::Args),
+    /// Where its time went, as text or as a picture
+    Timeline(timeline::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
@@ -154,6 +157,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Preflight(args) => preflight::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
         Command::Health(args) => health::run(global, args).await,
+        Command::Timeline(args) => timeline::run(global, args).await,
         Command::Token(args) => token::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,

@@ -44,6 +44,8 @@ pub enum Kind {
     Paths,
     /// URLs.
     Urls,
+    /// A URL that may hold a key: only who answers there is shown of it.
+    Url,
     /// Texts as they are.
     Texts,
     /// A secret.

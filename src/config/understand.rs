@@ -4,6 +4,7 @@
 mod known;
 mod metadata;
 mod repair;
+mod reporting;
 mod run_options;
 
 pub use known::Known;
@@ -104,6 +105,7 @@ impl<'a> Reader<'a> {
             settle: self.parsed("health.settle", value::duration).unwrap_or(Intent::SETTLE),
             skip: self.list("preflight.skip", |name| Ok(name.to_owned())),
             force: self.parsed("force", value::boolean).unwrap_or(false),
+            reporting: self.reporting(),
             // Last, so that what is wrong with any setting is said although one of these is missing.
             ..Intent::new(role?, release?, manager?)
         };

@@ -11,7 +11,7 @@ pub mod retry;
 pub mod tls;
 
 pub use confidential::Confidential;
-pub use describe::{describe, redact};
+pub use describe::{describe, origin, redact};
 pub use names::{ResolveError, resolve};
 pub use pin::Pin;
 
@@ -141,6 +141,11 @@ pub fn client_of_one_host(paths: &Paths, options: &Options) -> Result<reqwest::C
         redirect(attempt)
     });
     build(paths, options, policy)
+}
+
+/// The same for what is told to one receiver and to nobody else: no redirect is followed.
+pub fn client_of_one_answer(paths: &Paths, options: &Options) -> Result<reqwest::Client, Error> {
+    build(paths, options, Policy::none())
 }
 
 /// The client for a service on this machine's own link, which is asked by its address: never through a

@@ -2,7 +2,7 @@
 
 use super::Kind::{
     Address, Boolean, Choice, Count, Digest, Duration, Endpoint, HostPort, Mebibytes, MinisignKey, Path, Paths, Pin,
-    Port, Secret, SecretFile, Texts, Urls, Version, Word,
+    Port, Secret, SecretFile, Texts, Url, Urls, Version, Word,
 };
 use super::{Setting, setting};
 
@@ -204,7 +204,52 @@ pub static SETTINGS: &[Setting] = &[
         "\"nocloud\"",
         "Where the boot looks for user-data that begins with #kasm-bootstrap",
     ),
+    setting(
+        "http.listen",
+        HostPort,
+        "none: only the socket /run/kasm-bootstrap/http.sock",
+        "\"127.0.0.1:9107\"",
+        "Where `run` also answers HTTP requests about the node, address and port: probes, metrics, a page; anybody who \
+         can reach it can read it",
+    ),
     setting("repair.method", Choice(&["both", "file", "yaml"]), "both", "\"both\"", REPAIR_METHOD),
+    setting(
+        "webhook.url",
+        Url,
+        "none: nobody is told",
+        "\"https://hooks.example.com/kasm\"",
+        "Who is told by HTTP POST what happens on this node (docs/webhook.md)",
+    ),
+    setting(
+        "webhook.form",
+        Choice(&["events", "phone-home"]),
+        "events",
+        "\"events\"",
+        "JSON for each event, or one form at a good end, as cloud-init's phone_home sends it",
+    ),
+    setting(
+        "webhook.events",
+        Choice(&["all", "changes", "end"]),
+        "changes",
+        "\"changes\"",
+        "What is told: all; beginnings, warnings, failures, ends and changes of health; or only how runs end",
+    ),
+    setting(
+        "webhook.secret",
+        Secret,
+        "none: events are not signed",
+        "\"YOUR_WEBHOOK_SECRET\"",
+        "What events are signed with (HMAC-SHA256); at least 16 bytes",
+    )
+    .credential("webhook-secret"),
+    setting(
+        "webhook.secret_file",
+        SecretFile,
+        "none",
+        "\"/etc/kasm-bootstrap/webhook-secret\"",
+        "A file with that secret in it",
+    )
+    .fills("webhook.secret"),
     setting(
         "metadata.endpoint",
         Endpoint,

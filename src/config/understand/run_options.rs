@@ -4,6 +4,7 @@ use super::super::error::Error;
 use super::super::merged::Merged;
 use super::super::value::{self, Wrong};
 use super::Reader;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// When the service tells systemd that it is ready.
@@ -30,7 +31,7 @@ pub struct Remedies {
 /// How often an hour a component may be restarted at the most: beyond that it is not up anyway.
 const MOST_RESTARTS: u32 = 60;
 
-/// The settings of the table `run`, and what of the table `health` is the service's.
+/// The settings of the tables `run` and `http`, and what of the table `health` is the service's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunOptions {
     /// When the service is ready.
@@ -43,6 +44,8 @@ pub struct RunOptions {
     pub console: bool,
     /// What is done about a node that is not well.
     pub remedies: Remedies,
+    /// Where HTTP requests are answered on TCP, beside the unix socket.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for RunOptions {
@@ -53,6 +56,7 @@ impl Default for RunOptions {
             watch: Duration::from_secs(30),
             console: true,
             remedies: Remedies::default(),
+            listen: None,
         }
     }
 }
@@ -102,6 +106,7 @@ impl Reader<'_> {
             watch: watch.unwrap_or(usual.watch),
             console: self.parsed("run.console", value::boolean).unwrap_or(usual.console),
             remedies,
+            listen: self.parsed("http.listen", value::listen),
         }
     }
 }
