@@ -123,7 +123,7 @@ fn a_healthy_agent_fits_a_screen() {
     assert!(out.lines().count() <= 24);
     let _stable = stable();
     insta::assert_snapshot!(out, @"
-    healthy since [TIME]: the node is up, and nothing is wrong
+    healthy since [TIME]: kasm_agent healthy, kasm_proxy healthy
 
     ok    containers           kasm_agent healthy, kasm_proxy healthy
     ok    docker               Docker 27.5.1, API 1.47
@@ -146,7 +146,8 @@ fn a_healthy_connection_proxy_is_told_with_each_probe_on_a_line_of_its_own() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let _stable = stable();
     insta::assert_snapshot!(out, @"
-    healthy since [TIME]: the node is up, and nothing is wrong
+    healthy since [TIME]: kasm_guac healthy, kasm_rdp_gateway healthy,
+    kasm_rdp_https_gateway healthy, kasm_proxy healthy
 
     ok    containers           kasm_guac healthy, kasm_rdp_gateway healthy, kasm_rdp_https_gateway
                                healthy, kasm_proxy healthy
@@ -576,6 +577,30 @@ fn what_stays_as_it_is_keeps_the_time_since_when_and_what_was_killed_is_noticed(
     assert!(killed.words.starts_with("the kernel has killed 2 processes for lack of memory"), "{}", killed.words);
     let third = runtime.block_on(health::ask_all(&context, Some(&second)));
     assert_eq!(third.probe("oom-kills").unwrap().since, killed.since);
+}
+
+#[test]
+fn what_the_service_has_seen_tells_since_when() {
+    let node = agent();
+    let path = Paths::below(&node.scene.root).health_state();
+    let long_ago = "2026-01-02T03:04:05.000Z";
+    let (_, mut health) = asked(&node.scene);
+    health.since = long_ago.into();
+    health.probes.iter_mut().for_each(|probe| probe.since = long_ago.into());
+    // The disk was full then.
+    let disk = health.probes.iter_mut().find(|probe| probe.name == "disk").unwrap();
+    disk.level = Level::Fail;
+    let state = serde_json::json!({ "schema": 1, "health": health });
+    plant(&node.scene.root, "var/lib/kasm-bootstrap/health.json", &state.to_string());
+    let (_, health) = asked(&node.scene);
+    assert_eq!(health.since, long_ago);
+    for probe in &health.probes {
+        assert_eq!(probe.since == long_ago, probe.name != "disk", "{}: {}", probe.name, probe.since);
+    }
+    // The service's record is its own, and one that is torn is no answer.
+    assert_eq!(fs::read_to_string(&path).unwrap(), state.to_string());
+    fs::write(&path, "{\"schema\": 1, \"hea").unwrap();
+    assert_eq!(asked(&node.scene).0, 0);
 }
 
 #[test]

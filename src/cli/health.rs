@@ -4,6 +4,7 @@ use super::{Global, answer::Answer};
 use crate::config::{self, Layer};
 use crate::error::{Exit, Failure};
 use crate::health::{self, Context, Health, Level, ProbeStatus, Verdict};
+use crate::kasm::receipt::Receipt;
 use crate::paths::Paths;
 use crate::report::Status;
 use crate::report::status::State;
@@ -72,9 +73,12 @@ fn last_failure(paths: &Paths) -> Option<Failure> {
     status.error.filter(|_| status.state == State::Failed)
 }
 
-/// How the node stood when the service looked last: since when things are as they are.
-fn watched(_: &Paths) -> Option<Health> {
-    None
+/// How the node stood when the service looked last: since when things are as they are. Nothing where no service has
+/// looked, or where what it wrote cannot be read.
+fn watched(paths: &Paths) -> Option<Health> {
+    let instance = Receipt::read(paths).ok().flatten().and_then(|receipt| receipt.instance);
+    let (state, _) = health::State::read(paths, instance, None, &words::now());
+    Some(state.health).filter(|health| !health.probes.is_empty())
 }
 
 /// For people: what is wrong first, each with its remedy, then what is well, in short.

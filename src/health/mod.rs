@@ -8,7 +8,6 @@ pub mod error;
 mod evidence;
 pub mod hysteresis;
 pub mod ids;
-pub mod judge;
 pub mod model;
 pub mod probe;
 mod probes;
