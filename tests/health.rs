@@ -123,9 +123,9 @@ fn a_healthy_agent_fits_a_screen() {
     assert!(out.lines().count() <= 24);
     let _stable = stable();
     insta::assert_snapshot!(out, @"
-    healthy since [TIME]: kasm_agent healthy, kasm_proxy healthy
+    healthy since [TIME]: kasm_agent, kasm_proxy
 
-    ok    containers           kasm_agent healthy, kasm_proxy healthy
+    ok    containers           kasm_agent, kasm_proxy
     ok    docker               Docker 27.5.1, API 1.47
     ok    kasm                 Kasm 1.18.1
     ok    tokens               the manager token of kasm_agent is well-formed
@@ -146,11 +146,9 @@ fn a_healthy_connection_proxy_is_told_with_each_probe_on_a_line_of_its_own() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let _stable = stable();
     insta::assert_snapshot!(out, @"
-    healthy since [TIME]: kasm_guac healthy, kasm_rdp_gateway healthy,
-    kasm_rdp_https_gateway healthy, kasm_proxy healthy
+    healthy since [TIME]: kasm_guac, kasm_rdp_gateway, kasm_rdp_https_gateway, kasm_proxy
 
-    ok    containers           kasm_guac healthy, kasm_rdp_gateway healthy, kasm_rdp_https_gateway
-                               healthy, kasm_proxy healthy
+    ok    containers           kasm_guac, kasm_rdp_gateway, kasm_rdp_https_gateway, kasm_proxy
     ok    docker               Docker 27.5.1, API 1.47
     ok    kasm                 Kasm 1.18.1
     ok    tokens               all 3 auth tokens are good
@@ -215,7 +213,7 @@ fn containers_that_are_not_up_are_named_with_what_they_are() {
     fail: kasm_agent is restarting (exit 137), kasm_proxy is exited (exit 1)
     fail: kasm_proxy is not there
     fail: kasm_proxy is starting, its health check has not decided yet
-    ok: kasm_agent healthy, kasm_proxy healthy
+    ok: kasm_agent, kasm_proxy
     ");
     let (code, health) = asked(&node.scene);
     assert_eq!((code, number(&health, "containers", "container_up")), (0, 1.0));
