@@ -188,10 +188,6 @@ fn measured() -> BTreeSet<String> {
 
 #[test]
 fn every_metric_in_the_dashboard_and_the_rules_is_one_that_is_exported() {
-    if !Path::new(env!("CARGO_MANIFEST_DIR")).join("src/health/probes").exists() {
-        eprintln!("skipped: there are no probes yet");
-        return;
-    }
     let measured = measured();
     for name in ["alerts.yml", "alerts_test.yml", "dashboard.json", "README.md"] {
         for metric in named(&fs::read_to_string(observability(name)).unwrap()) {

@@ -58,7 +58,7 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         }
         views
     };
-    let boot = Boot { paths: &paths, file, load: &load, supervisor: console.as_ref(), views: &views };
+    let boot = Boot { paths: &paths, file, load: &load, supervisor: console.as_ref(), views: &views, board };
     let life = async {
         let result = boot::run(boot).await;
         if let Err(failure) = &result {
@@ -108,7 +108,7 @@ impl Supervisor for Console {
     }
 
     fn status(&self, text: &str) {
+        // Whoever reads standard error has the views for that.
         self.systemd.status(text);
-        self.teller.say(text);
     }
 }

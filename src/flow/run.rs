@@ -136,7 +136,8 @@ fn identifier() -> String {
 }
 
 /// The kernel's identifier of this boot (random(4)); empty where /proc does not say.
-fn boot_id() -> String {
+/// The kernel's boot id (random(4)); empty where it does not tell.
+pub(super) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 

@@ -110,6 +110,11 @@ impl State {
         (state, words)
     }
 
+    /// The node's health as the watch has known it last, for those who only look.
+    pub fn last(paths: &Paths) -> Option<Health> {
+        record::read::<State>(&paths.health_state()).ok().flatten().map(|state| state.health)
+    }
+
     /// Writes it, durably.
     ///
     /// # Errors

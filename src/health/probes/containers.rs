@@ -51,8 +51,8 @@ pub(super) fn up<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFut
         let measures = expected.iter().map(measure).collect();
         let Some((first, _)) = troubles.first() else {
             let up = containers::up(&expected, &list);
-            let words: Vec<String> = up.iter().map(|(name, words)| format!("{name} {words}")).collect();
-            return Finding { measures, ..Finding::ok(words.join(", ")) };
+            let names: Vec<&str> = up.iter().map(|(name, _)| name.as_str()).collect();
+            return Finding { measures, ..Finding::ok(names.join(", ")) };
         };
         let is_there = list.iter().any(|container| container.names.iter().any(|name| name == first));
         let remedy = match is_there {

@@ -169,7 +169,7 @@ mod tests {
         warn: only 9.0 GB free of 2.0 TB for /var/lib/docker, on the file system of /x
         fail: the disk is full: 100.0 MB free of 20.0 GB for /, on the file system of /x
         fail: no inodes are left: 9 inodes free of 1000000 for /, on the file system of /x
-        fail: /x is mounted read-only
+        fail: the file system of /x is mounted read-only (/)
         unknown: /opt cannot be looked at: permission denied
         ok: 0 B free for /
         ");
