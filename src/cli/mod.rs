@@ -4,6 +4,8 @@
 pub mod answer;
 pub mod apt_wait;
 pub mod bake;
+pub mod bundle;
+pub mod checkin;
 pub mod config;
 pub mod duration;
 pub mod health;
@@ -12,6 +14,7 @@ pub mod kasm_flags;
 pub mod plan;
 pub mod preflight;
 pub mod release;
+pub mod reports;
 pub mod rollback;
 pub mod run;
 pub mod status;
@@ -99,6 +102,8 @@ enum Command {
     Health(health::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
+    /// Tell the manager of a server pool how far this machine is
+    Checkin(checkin::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
     AptWait(apt_wait::Args),
     /// Fetch, verify and unpack a kasm_release
@@ -107,6 +112,8 @@ enum Command {
     Config(config::Args),
     /// Put into an image what its machines would fetch and install
     Bake(bake::Args),
+    /// One file for a support ticket: logs and facts, masked
+    Bundle(bundle::Args),
 }
 
 /// The command line as clap knows it: what man pages and completions are made from.
@@ -159,9 +166,11 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Timeline(args) => timeline::run(global, args).await,
         Command::Health(args) => health::run(global, args).await,
         Command::Token(args) => token::run(global, args).await,
+        Command::Checkin(args) => checkin::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,
         Command::Config(args) => config::run(global, args).await,
         Command::Bake(args) => bake::run(global, args).await,
+        Command::Bundle(args) => bundle::run(global, args).await,
     }
 }
