@@ -495,6 +495,11 @@ fn readiness_turns_when_containers_turn() {
     service.until("/readyz", |said| said.status == 200);
     let metrics = service.until("/metrics", |said| said.body.contains("kasm_bootstrap_container_up")).body;
     assert!(metrics.contains("kasm_bootstrap_container_up{container=\"kasm_agent\"} 1\n"), "{metrics}");
+    // Every probe has answered by now, or says that it has not.
+    service.until("/metrics", |said| said.body.contains("kasm_bootstrap_disk_free_bytes"));
+    if let Some(promtool) = story::promtool() {
+        story::check(&promtool, &service.ask("/metrics").body);
+    }
     scene.containers(Script { looks: 0, then: Condition::Exited(1), ..Script::default() });
     let said = service.until("/readyz", |said| said.status == 503);
     assert!(said.body.contains("kasm_agent"), "{said:?}");
