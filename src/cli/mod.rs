@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod checkin;
 pub mod config;
 pub mod duration;
+pub mod explain;
 pub mod health;
 pub mod install;
 pub mod kasm_flags;
@@ -100,6 +101,8 @@ enum Command {
     Timeline(timeline::Args),
     /// How the node is now: what is wrong first, each with its remedy
     Health(health::Args),
+    /// What a reason code means, and what to do
+    Explain(explain::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
     /// Tell the manager of a server pool how far this machine is
@@ -165,6 +168,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Status(args) => status::run(global, args).await,
         Command::Timeline(args) => timeline::run(global, args).await,
         Command::Health(args) => health::run(global, args).await,
+        Command::Explain(args) => explain::run(global, args),
         Command::Token(args) => token::run(global, args).await,
         Command::Checkin(args) => checkin::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
