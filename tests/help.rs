@@ -37,6 +37,7 @@ fn help_of_the_other_commands_fits_eighty_columns_too() {
     for command in [
         ["bake"].as_slice(),
         &["preflight"],
+        &["checkin"],
         &["plan", "install"],
         &["plan", "upgrade"],
         &["token"],
