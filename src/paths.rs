@@ -115,6 +115,8 @@ paths! {
     previous_upgrade = "/var/lib/kasm-bootstrap/previous.json";
     /// Releases that were tried here and put back.
     bad_releases = "/var/lib/kasm-bootstrap/bad-releases.json";
+    /// How the node's health stood, what has changed lately and what was done about it.
+    health_state = "/var/lib/kasm-bootstrap/health.json";
     /// What was there before something was changed, one directory a change.
     snapshots_dir = "/var/lib/kasm-bootstrap/snapshots";
     /// Events that a webhook is still to be told, one file each.
@@ -131,6 +133,10 @@ paths! {
     baked_config = "/etc/kasm-bootstrap/config.d/10-baked.toml";
     /// What belongs to this boot alone.
     run_dir = "/run/kasm-bootstrap";
+    /// How the last run and the node stand, for whoever can read a file.
+    status_file = "/run/kasm-bootstrap/status.json";
+    /// Where the service answers HTTP requests on this machine.
+    http_socket = "/run/kasm-bootstrap/http.sock";
     /// One directory an attempt at running the installer.
     attempts_dir = "/var/lib/kasm-bootstrap/attempts";
     /// Unpacked releases, one directory a digest. Not below /tmp, which may be `noexec`.
@@ -155,6 +161,8 @@ paths! {
     /// Our snippet there while the installer runs.
     apt_snippet = "/etc/apt/apt.conf.d/99kasm-bootstrap";
 
+    /// Where systemd puts the credentials of our service (systemd.exec(5), "Credentials").
+    credentials = "/run/credentials/kasm-bootstrap.service";
     /// Present while systemd is the init system (sd_booted(3)).
     systemd_booted = "/run/systemd/system";
     /// Where cloud-init says what it does on this boot (its documentation, "Instance metadata" and "CLI

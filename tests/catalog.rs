@@ -42,6 +42,7 @@ fn events() -> Vec<Event> {
             fingerprint: String::new(),
             version: String::new(),
             boot: String::new(),
+            uptime_ms: None,
             pid: 1,
             budget_ms: 1,
             resumes: None,

@@ -347,6 +347,7 @@ fn no_wait_goes_by_the_wall_clock() {
         "kasm/manager.rs",           // our clock beside the manager's
         "net/retry.rs",              // Retry-After as a date becomes a span on arrival
         "preflight/clock.rs",        // is the clock set at all?
+        "report/http/serve.rs",      // the header Date of an answer
         "report/webhook/send.rs",    // when it was signed, for whoever checks that
         "words.rs",                  // when it happened, for records
     ];

@@ -4,9 +4,11 @@
 pub mod answer;
 pub mod apt_wait;
 pub mod bake;
+pub mod bundle;
 pub mod checkin;
 pub mod config;
 pub mod duration;
+pub mod health;
 pub mod install;
 pub mod kasm_flags;
 pub mod plan;
@@ -17,6 +19,7 @@ pub mod rollback;
 pub mod run;
 pub mod status;
 pub mod teller;
+pub mod timeline;
 pub mod token;
 pub mod upgrade;
 mod usage;
@@ -93,6 +96,10 @@ enum Command {
     Preflight(preflight::Args),
     /// What the last run did and where the time went
     Status(status::Args),
+    /// Where the time of the last run went, as text or a picture
+    Timeline(timeline::Args),
+    /// How the node is now: what is wrong first, each with its remedy
+    Health(health::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
     /// Tell the manager of a server pool how far this machine is
@@ -105,6 +112,8 @@ enum Command {
     Config(config::Args),
     /// Put into an image what its machines would fetch and install
     Bake(bake::Args),
+    /// One file for a support ticket: logs and facts, masked
+    Bundle(bundle::Args),
 }
 
 /// The command line as clap knows it: what man pages and completions are made from.
@@ -154,11 +163,14 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Plan(args) => plan::run(global, args).await,
         Command::Preflight(args) => preflight::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
+        Command::Timeline(args) => timeline::run(global, args).await,
+        Command::Health(args) => health::run(global, args).await,
         Command::Token(args) => token::run(global, args).await,
         Command::Checkin(args) => checkin::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,
         Command::Config(args) => config::run(global, args).await,
         Command::Bake(args) => bake::run(global, args).await,
+        Command::Bundle(args) => bundle::run(global, args).await,
     }
 }

@@ -185,6 +185,7 @@ fn built_in(setting: &Setting) -> Option<String> {
         Kind::Choice(words) => words.contains(&word),
         Kind::Boolean => value::boolean(word).is_ok(),
         Kind::Duration => value::duration(word).is_ok(),
+        Kind::Count => word.parse::<u64>().is_ok(),
         Kind::Address => word == "auto",
         _ => false,
     };

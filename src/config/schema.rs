@@ -26,6 +26,8 @@ pub enum Kind {
     Endpoint,
     /// A TCP port.
     Port,
+    /// A whole number, 0 or more.
+    Count,
     /// A span of time: `90s`, `2m`, `1h30m`; a number means seconds.
     Duration,
     /// Mebibytes as a number, or with a unit: `8G`, `8192M`.

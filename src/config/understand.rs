@@ -8,7 +8,7 @@ mod reporting;
 mod run_options;
 
 pub use known::Known;
-pub use run_options::{Ready, RunOptions};
+pub use run_options::{Ready, Remedies, RunOptions};
 
 use super::catalog;
 use super::error::Error;

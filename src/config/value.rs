@@ -209,6 +209,17 @@ pub fn endpoint(text: &str) -> Result<String, Wrong> {
     }
 }
 
+/// Where to listen: an address of this machine and a port.
+pub fn listen(text: &str) -> Result<SocketAddr, Wrong> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(address),
+        _ => wrong(
+            format!("is {}, and not an address with a port", quoted(text)),
+            "write 127.0.0.1:9107, on all addresses [::]:9107",
+        ),
+    }
+}
+
 /// A TCP port.
 pub fn port(text: &str) -> Result<u16, Wrong> {
     match text.parse::<u16>() {

@@ -2,8 +2,10 @@
 
 pub mod bake;
 pub mod boot;
+pub mod bundle;
 pub mod install;
 pub mod repair;
 pub mod rollback;
 pub mod run;
 pub mod upgrade;
+pub mod watch;

@@ -2,15 +2,27 @@
 
 pub mod checkin;
 pub mod console;
+pub mod follow;
+pub mod http;
 pub mod journald;
 pub mod lines;
+pub mod markup;
 pub mod message;
+pub mod metrics;
 pub mod status;
+pub mod status_file;
 pub mod systemd;
 pub mod terminal;
+pub mod timeline;
 pub mod webhook;
 
 pub use status::Status;
+pub use timeline::Timeline;
+
+/// Milliseconds as people read them.
+fn words_of(ms: u64) -> String {
+    crate::words::span(std::time::Duration::from_millis(ms))
+}
 
 /// Does the work on a thread with a runtime of its own, until it ends by itself. `None`: the machine has no thread to
 /// give.

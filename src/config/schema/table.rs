@@ -1,8 +1,8 @@
 //! The settings themselves.
 
 use super::Kind::{
-    Address, Boolean, Choice, Digest, Duration, Endpoint, HostPort, Mebibytes, MinisignKey, Path, Paths, Pin, Port,
-    Secret, SecretFile, Texts, Url, Urls, Version, Word,
+    Address, Boolean, Choice, Count, Digest, Duration, Endpoint, HostPort, Mebibytes, MinisignKey, Path, Paths, Pin,
+    Port, Secret, SecretFile, Texts, Url, Urls, Version, Word,
 };
 use super::{Setting, setting};
 
@@ -204,6 +204,14 @@ pub static SETTINGS: &[Setting] = &[
         "\"nocloud\"",
         "Where the boot looks for user-data that begins with #kasm-bootstrap",
     ),
+    setting(
+        "http.listen",
+        HostPort,
+        "none: only the socket /run/kasm-bootstrap/http.sock",
+        "\"127.0.0.1:9107\"",
+        "Where `run` also answers HTTP requests about the node, address and port: probes, metrics, a page; anybody who \
+         can reach it can read it",
+    ),
     setting("repair.method", Choice(&["both", "file", "yaml"]), "both", "\"both\"", REPAIR_METHOD),
     setting(
         "webhook.url",
@@ -275,6 +283,27 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("--insecure"),
     setting("health.settle", Duration, "10s", "\"10s\"", "How long containers must stay up without a restart"),
+    setting(
+        "health.enable_sidecar",
+        Boolean,
+        "false",
+        "true",
+        "Whether `run` enables Kasm's sidecar plugin where Docker has it disabled, at most 3 times an hour",
+    ),
+    setting(
+        "health.repair_tokens",
+        Boolean,
+        "false",
+        "true",
+        "Whether `run` repairs broken tokens as `token repair` does, with the configured token, at most once an hour",
+    ),
+    setting(
+        "health.restart_components",
+        Count,
+        "0: never",
+        "3",
+        "How often an hour `run` restarts a component's container that does not stay up",
+    ),
     setting(
         "preflight.skip",
         Texts,

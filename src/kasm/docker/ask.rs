@@ -2,7 +2,7 @@
 
 use super::logs::{LOGS, Tail};
 use super::socket::{Ask, PATIENCE, get, send};
-use super::{Container, Details, Error, Info, Plugin, Session, change};
+use super::{Container, Details, Engine, Error, Info, Plugin, Session, change};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
@@ -45,6 +45,36 @@ pub async fn details(socket: &Path, name: &str) -> Result<Details, Error> {
     parse_details(&body)
 }
 
+/// An answer of Docker's as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// "Get version".
+    Version,
+    /// "Get system information".
+    Info,
+    /// "List plugins".
+    Plugins,
+    /// "List containers", all of them.
+    Containers,
+    /// "Inspect a container", of this name.
+    Container(String),
+}
+
+/// Asks for a document, of at most 8 MiB. Not masked: it may hold tokens.
+///
+/// # Errors
+/// [`Error::Unknown`] if there is no container of this name.
+pub async fn document(socket: &Path, document: &Document) -> Result<Value, Error> {
+    let target = match document {
+        Document::Version => "/version".to_owned(),
+        Document::Info => "/info".to_owned(),
+        Document::Plugins => "/plugins".to_owned(),
+        Document::Containers => "/containers/json?all=1".to_owned(),
+        Document::Container(name) => format!("/containers/{}/json", change::part(name)?),
+    };
+    json(&get(socket, &target, Error::Nonsense).await?)
+}
+
 /// The last lines of what a container wrote to both its outputs, oldest first, at most 10,000 of them and at
 /// most 1 MiB. Not masked: it may hold tokens.
 ///
@@ -73,6 +103,17 @@ pub async fn info(socket: &Path) -> Result<Info, Error> {
     let text = |key: &str| info[key].as_str().filter(|text| !text.is_empty());
     let version = text("ServerVersion").ok_or_else(|| Error::Nonsense("it has no ServerVersion".into()))?.to_owned();
     Ok(Info { version, root_dir: text("DockerRootDir").map(PathBuf::from) })
+}
+
+/// Its versions: a question that costs Docker nothing.
+pub async fn engine(socket: &Path) -> Result<Engine, Error> {
+    let answer = json(&get(socket, "/version", Error::Nonsense).await?)?;
+    let text = |key: &str| {
+        let text = answer[key].as_str().filter(|text| !text.is_empty())?;
+        Some(crate::words::one_line(text).chars().take(64).collect::<String>())
+    };
+    let version = text("Version").ok_or_else(|| Error::Nonsense("it has no Version".into()))?;
+    Ok(Engine { version, api: text("ApiVersion") })
 }
 
 /// The plugins it manages, also those that do not run.

@@ -240,6 +240,7 @@ mod tests {
             fingerprint: String::new(),
             version: String::new(),
             boot: String::new(),
+            uptime_ms: None,
             pid: 1,
             budget_ms: 0,
             resumes: None,
