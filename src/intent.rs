@@ -3,9 +3,11 @@
 
 mod cloud;
 mod repair;
+mod reporting;
 
 pub use cloud::{Cloud, CloudAddress, MetadataOptions, UserDataFrom};
 pub use repair::{Offered, RepairIntent, RepairMethod};
+pub use reporting::{Events, Form, Reporting, WebhookIntent};
 
 use crate::net;
 use crate::secret::Secret;
@@ -210,6 +212,8 @@ pub struct Intent {
     pub skip: Vec<String>,
     /// Wipe what is there and install again.
     pub force: bool,
+    /// Who is told what happens.
+    pub reporting: Reporting,
 }
 
 impl Intent {
@@ -242,6 +246,7 @@ impl Intent {
             settle: Intent::SETTLE,
             skip: Vec::new(),
             force: false,
+            reporting: Reporting::default(),
         }
     }
 

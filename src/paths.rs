@@ -115,8 +115,12 @@ paths! {
     previous_upgrade = "/var/lib/kasm-bootstrap/previous.json";
     /// Releases that were tried here and put back.
     bad_releases = "/var/lib/kasm-bootstrap/bad-releases.json";
+    /// How the node's health stood, what has changed lately and what was done about it.
+    health_state = "/var/lib/kasm-bootstrap/health.json";
     /// What was there before something was changed, one directory a change.
     snapshots_dir = "/var/lib/kasm-bootstrap/snapshots";
+    /// Events that a webhook is still to be told, one file each.
+    spool_dir = "/var/lib/kasm-bootstrap/spool";
     /// Which timers were paused and are to be put back.
     paused_timers = "/var/lib/kasm-bootstrap/paused-timers.json";
     /// The repair of a component's token that is open.
@@ -129,6 +133,10 @@ paths! {
     baked_config = "/etc/kasm-bootstrap/config.d/10-baked.toml";
     /// What belongs to this boot alone.
     run_dir = "/run/kasm-bootstrap";
+    /// How the last run and the node stand, for whoever can read a file.
+    status_file = "/run/kasm-bootstrap/status.json";
+    /// Where the service answers HTTP requests on this machine.
+    http_socket = "/run/kasm-bootstrap/http.sock";
     /// One directory an attempt at running the installer.
     attempts_dir = "/var/lib/kasm-bootstrap/attempts";
     /// Unpacked releases, one directory a digest. Not below /tmp, which may be `noexec`.

@@ -69,6 +69,21 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if is_unsafe(c) && c != '\n' { ' ' } else { c }).collect()
 }
 
+/// Lines of at most so many characters, broken at blanks. A longer word stands alone.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in one_line(text).split(' ').filter(|word| !word.is_empty()) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Control characters, line and paragraph separators, and what reorders text (UAX #9, 2).
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -180,12 +180,16 @@ fn show_says_where_each_value_came_from() {
     run.console                     true      default
     run.watch                       30s       default
     run.user_data                   auto      default
+    http.listen                     -         not set
     repair.method                   both      default
     metadata.endpoint               -         not set
     network.ca_certs                -         not set
     network.tls_pin                 -         not set
     network.insecure                false     default
     health.settle                   10s       default
+    health.enable_sidecar           false     default
+    health.repair_tokens            false     default
+    health.restart_components       0         default
     preflight.skip                  -         not set
     installer.args                  -         not set
     installer.offline_service       -         not set

@@ -146,7 +146,7 @@ fn tmpfiles_makes_the_directories_with_the_modes_that_the_service_gives_them() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    for (path, mode) in paths.iter().zip([0o700, 0o700, 0o755]) {
+    for (path, mode) in paths.iter().zip([0o711, 0o700, 0o755]) {
         let made = fs::metadata(root.path().join(&path[1..])).unwrap_or_else(|error| panic!("{path}: {error}: {said}"));
         assert_eq!(made.permissions().mode() & 0o7777, mode, "{path}");
     }

@@ -70,7 +70,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
         let json = json!({ "schema": 1, "verb": plan.verb, "budget_s": budget.as_secs(), "steps": steps });
         return Ok(Answer::new(text, json));
     }
-    let (report, record) = bake::run(&paths, wants, views::views(global)).await?;
+    let (report, record) = bake::run(&paths, wants, views::of_a_person(global)).await?;
     let mut json = serde_json::to_value(&report).expect("a report holds nothing that JSON cannot");
     json["baked"] = serde_json::to_value(&record).expect("a record holds nothing that JSON cannot");
     Ok(Answer::new(report.detail + &text(&record), json))

@@ -7,6 +7,7 @@ pub mod bake;
 pub mod bundle;
 pub mod config;
 pub mod duration;
+pub mod health;
 pub mod install;
 pub mod kasm_flags;
 pub mod plan;
@@ -16,6 +17,7 @@ pub mod rollback;
 pub mod run;
 pub mod status;
 pub mod teller;
+pub mod timeline;
 pub mod token;
 pub mod upgrade;
 mod usage;
@@ -92,6 +94,10 @@ enum Command {
     Preflight(preflight::Args),
     /// What the last run did and where the time went
     Status(status::Args),
+    /// Where the time of the last run went, as text or a picture
+    Timeline(timeline::Args),
+    /// How the node is now: what is wrong first, each with its remedy
+    Health(health::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
@@ -153,6 +159,8 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Plan(args) => plan::run(global, args).await,
         Command::Preflight(args) => preflight::run(global, args).await,
         Command::Status(args) => status::run(global, args).await,
+        Command::Timeline(args) => timeline::run(global, args).await,
+        Command::Health(args) => health::run(global, args).await,
         Command::Token(args) => token::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,

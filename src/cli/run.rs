@@ -5,10 +5,15 @@ use super::{Global, answer::Answer, views};
 use crate::config::{self, Layer};
 use crate::error::Failure;
 use crate::flow::boot::{self, Boot};
+use crate::health::Board;
 use crate::observe::{Observer, Supervisor, Wait};
 use crate::report::console::Console as Serial;
+use crate::report::http::{Endpoint, Pulse};
+use crate::report::status_file::StatusFile;
 use crate::report::systemd::Systemd;
+use crate::step::View;
 use serde_json::json;
+use std::sync::Arc;
 
 /// Flags of `run`: none of its own. What it is to do is in the configuration.
 #[derive(Debug, clap::Args)]
@@ -31,23 +36,30 @@ Examples:
 pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let paths = global.paths();
     let systemd = Systemd::from_environment();
-    let console = Console { systemd: systemd.clone(), teller: Teller::new(global) };
+    let console = Arc::new(Console { systemd: systemd.clone(), teller: Teller::new(global) });
     let file = global.config.as_deref();
     let load = || config::load(&global.sources(&paths, Layer::default()));
     // As far as it is configured at that moment.
-    let serial = || {
-        let options = load().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
-        options.console.then(|| Serial::of(&paths)).flatten()
-    };
+    let options = || load().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
+    let serial = || options().console.then(|| Serial::of(&paths)).flatten();
+    let (board, pulse) = (Board::default(), Pulse::default());
+    let endpoint = Endpoint::start(&paths, board.clone(), pulse.clone(), console.clone());
+    endpoint.listen(options().listen);
+    let status_file = StatusFile::start(&paths, Some(board.clone()));
     let views = || {
-        let mut views = views::views(global);
+        // Whoever asks for views has read the configuration, which may have come only now.
+        endpoint.listen(options().listen);
+        let mut views = views::of_a_person(global);
         views.push(Box::new(systemd.clone()));
+        views.push(Box::new(endpoint.view()));
+        views.extend(status_file.clone().map(|file| Box::new(file) as Box<dyn View>));
         if let Some(console) = serial() {
             views.push(Box::new(console));
         }
         views
     };
-    let boot = Boot { paths: &paths, file, load: &load, supervisor: &console, views: &views };
+    let boot =
+        Boot { paths: &paths, file, load: &load, supervisor: console.as_ref(), views: &views, board: board.clone() };
     let life = async {
         let result = boot::run(boot).await;
         if let Err(failure) = &result {
@@ -58,7 +70,7 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         }
         result
     };
-    let signal = systemd.beside(life).await?;
+    let signal = systemd.beside(pulse.beside(life)).await?;
     Ok(Answer::new(format!("stopped by {signal}"), json!({ "result": "stopped", "signal": signal })))
 }
 
@@ -97,7 +109,7 @@ impl Supervisor for Console {
     }
 
     fn status(&self, text: &str) {
+        // Whoever reads standard error has the views for that.
         self.systemd.status(text);
-        self.teller.say(text);
     }
 }

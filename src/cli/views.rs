@@ -3,13 +3,23 @@
 use super::Global;
 use crate::report::journald::Journald;
 use crate::report::lines::Lines;
+use crate::report::status_file::StatusFile;
 use crate::report::terminal::Terminal;
 use crate::step::View;
 use std::io::{self, IsTerminal};
 
-/// The views: journald where systemd has connected it, else a live view on a terminal, else lines on
-/// standard error; with `--quiet` only journald.
+/// The views of a command that runs something: [`of_a_person`], and the status file.
 pub fn views(global: &Global) -> Vec<Box<dyn View>> {
+    let mut views = of_a_person(global);
+    if let Some(file) = StatusFile::start(&global.paths(), None) {
+        views.push(Box::new(file));
+    }
+    views
+}
+
+/// What whoever has called this sees: journald where systemd has connected it, else a live view on a terminal, else lines on
+/// standard error; with `--quiet` only journald.
+pub fn of_a_person(global: &Global) -> Vec<Box<dyn View>> {
     if let Some(journald) = Journald::if_connected() {
         return vec![Box::new(journald)];
     }

@@ -40,6 +40,7 @@ fn property(setting: &Setting) -> Value {
         Kind::Choice(words) => json!({ "type": "string", "examples": words }),
         Kind::Boolean => json!({ "type": ["boolean", "string"] }),
         Kind::Port => json!({ "type": ["integer", "string"], "minimum": 1, "maximum": 65535 }),
+        Kind::Count => json!({ "type": ["integer", "string"], "minimum": 0 }),
         Kind::Duration | Kind::Mebibytes => span,
         Kind::Paths | Kind::Urls | Kind::Texts => texts,
         Kind::Secret => json!({ "type": "string", "writeOnly": true }),

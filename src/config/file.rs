@@ -74,7 +74,7 @@ fn walk(layer: &mut Layer, path: &Path, lines: &Lines<'_>, prefix: &str, table: 
 fn raw(kind: Kind, value: &DeValue<'_>) -> Result<Raw, (&'static str, &'static str)> {
     let wanted = match kind {
         Kind::Boolean => "true or false",
-        Kind::Port => "a number",
+        Kind::Port | Kind::Count => "a number",
         Kind::Duration | Kind::Mebibytes => "a number, or a text with a unit",
         Kind::Paths | Kind::Urls | Kind::Texts => "a list of texts",
         _ => "a text in quotes",
@@ -89,7 +89,7 @@ fn raw(kind: Kind, value: &DeValue<'_>) -> Result<Raw, (&'static str, &'static s
         // Templates put everything into quotes, numbers too.
         (_, DeValue::String(text)) => Ok(Raw::Text(text.to_string())),
         (Kind::Boolean, DeValue::Boolean(value)) => Ok(Raw::Boolean(*value)),
-        (Kind::Port | Kind::Duration | Kind::Mebibytes, DeValue::Integer(number)) => {
+        (Kind::Port | Kind::Count | Kind::Duration | Kind::Mebibytes, DeValue::Integer(number)) => {
             i64::from_str_radix(number.as_str(), number.radix()).map(Raw::Integer).map_err(|_| refused())
         }
         _ => Err(refused()),

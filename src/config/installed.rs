@@ -6,28 +6,9 @@ use super::{schema, value};
 use crate::intent::{HostPort, Role};
 use crate::kasm;
 use crate::kasm::layout::Installed;
-use crate::kasm::receipt::Receipt;
+pub use crate::kasm::receipt::role;
 use crate::paths::Paths;
 use std::path::Path;
-
-/// The role of what is installed: as the receipt has it, else as its compose file, else as its configuration
-/// tells. `None` where it could be both.
-pub fn role(paths: &Paths, installed: &Installed) -> Option<Role> {
-    let receipt = Receipt::read(paths).ok().flatten().filter(|receipt| receipt.version == installed.version);
-    if let Some(receipt) = receipt {
-        return Some(receipt.role);
-    }
-    let one = |agent: bool, guac: bool| match (agent, guac) {
-        (true, false) => Some(Role::Agent),
-        (false, true) => Some(Role::Guac),
-        _ => None,
-    };
-    let named = |name: &str| installed.names_container(name);
-    one(named("kasm_agent"), named("kasm_guac")).or_else(|| {
-        let agent = installed.agent().is_ok_and(|agent| agent.is_some());
-        one(agent, installed.proxies().is_ok_and(|proxies| !proxies.is_empty()))
-    })
-}
 
 /// The layer. What makes no sense in an installed file is left out: then it is not set.
 ///

@@ -105,11 +105,6 @@ impl Merged {
         matches!(self.get(key).map(|entry| &entry.origin), Some(Origin::Flag(_) | Origin::Environment(_)))
     }
 
-    /// The check-in token of a server pool, where one was given and could be read.
-    pub fn checkin_token(&self) -> Option<&Secret> {
-        self.secret("manager.checkin_token")?.ok()
-    }
-
     /// Every setting with its value and where that was found, in the table's order. Secrets are hidden.
     pub fn shown(&self) -> Vec<Shown> {
         let wanted = |setting: &&Setting| {
@@ -141,6 +136,9 @@ impl Merged {
             Raw::Secret(_) => "[secret]".into(),
         };
         match meaning::of(&text) {
+            Meaning::Given(given) if setting.kind == Kind::Url => {
+                Shown { key, value: Some(net::origin(given)), from, note: Some("its path is not shown".into()) }
+            }
             Meaning::Given(given) => Shown { key, value: Some(given.to_owned()), from, note: None },
             Meaning::Empty => Shown { key, value: built_in(setting), from, note: Some("unset: it is empty".into()) },
             Meaning::Left(left) => {
@@ -148,6 +146,7 @@ impl Merged {
             }
             Meaning::Torn(_) => {
                 let note = Some("a placeholder is left in it".into());
+                let text = if setting.kind == Kind::Url { net::origin(&text) } else { text };
                 Shown { key, value: Some(text.trim().to_owned()), from, note }
             }
         }
@@ -186,6 +185,7 @@ fn built_in(setting: &Setting) -> Option<String> {
         Kind::Choice(words) => words.contains(&word),
         Kind::Boolean => value::boolean(word).is_ok(),
         Kind::Duration => value::duration(word).is_ok(),
+        Kind::Count => word.parse::<u64>().is_ok(),
         Kind::Address => word == "auto",
         _ => false,
     };

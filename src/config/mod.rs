@@ -34,7 +34,7 @@ pub use crate::intent::Intent;
 pub use error::Error;
 pub use layer::Layer;
 pub use merged::Merged;
-pub use understand::{Ready, RunOptions, Understood};
+pub use understand::{Ready, Remedies, RunOptions, Understood};
 
 use crate::paths::Paths;
 use layer::{Origin, Raw};

@@ -26,6 +26,8 @@ pub enum Kind {
     Endpoint,
     /// A TCP port.
     Port,
+    /// A whole number, 0 or more.
+    Count,
     /// A span of time: `90s`, `2m`, `1h30m`; a number means seconds.
     Duration,
     /// Mebibytes as a number, or with a unit: `8G`, `8192M`.
@@ -42,6 +44,8 @@ pub enum Kind {
     Paths,
     /// URLs.
     Urls,
+    /// A URL that may hold a key: only who answers there is shown of it.
+    Url,
     /// Texts as they are.
     Texts,
     /// A secret.

@@ -4,10 +4,11 @@
 mod known;
 mod metadata;
 mod repair;
+mod reporting;
 mod run_options;
 
 pub use known::Known;
-pub use run_options::{Ready, RunOptions};
+pub use run_options::{Ready, Remedies, RunOptions};
 
 use super::catalog;
 use super::error::Error;
@@ -104,6 +105,7 @@ impl<'a> Reader<'a> {
             settle: self.parsed("health.settle", value::duration).unwrap_or(Intent::SETTLE),
             skip: self.list("preflight.skip", |name| Ok(name.to_owned())),
             force: self.parsed("force", value::boolean).unwrap_or(false),
+            reporting: self.reporting(),
             // Last, so that what is wrong with any setting is said although one of these is missing.
             ..Intent::new(role?, release?, manager?)
         };

@@ -4,6 +4,7 @@
 use super::error::quoted;
 use crate::intent::{AddressChoice, CloudAddress, Digest, HostPort, MinisignKey};
 use crate::net::Pin;
+use crate::secret::Secret;
 use crate::words;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -208,6 +209,17 @@ pub fn endpoint(text: &str) -> Result<String, Wrong> {
     }
 }
 
+/// Where to listen: an address of this machine and a port.
+pub fn listen(text: &str) -> Result<SocketAddr, Wrong> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(address),
+        _ => wrong(
+            format!("is {}, and not an address with a port", quoted(text)),
+            "write 127.0.0.1:9107, on all addresses [::]:9107",
+        ),
+    }
+}
+
 /// A TCP port.
 pub fn port(text: &str) -> Result<u16, Wrong> {
     match text.parse::<u16>() {
@@ -313,6 +325,24 @@ pub fn url(text: &str) -> Result<String, Wrong> {
         true => Ok(text.to_owned()),
         false => wrong("holds a URL that leads nowhere", help),
     }
+}
+
+/// Where a webhook is. Nothing of it is repeated, because its path may be its key. `verifies`: whoever answers
+/// there has to prove who it is.
+pub fn webhook(text: &str, verifies: bool) -> Result<Secret, Wrong> {
+    let help = "write https://HOST/PATH";
+    let url = match reqwest::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && text.len() <= 2048 => url,
+        _ => return wrong("is no URL that begins with https:// or http://", help),
+    };
+    let is_secret = !url.username().is_empty() || url.password().is_some();
+    if is_secret && (url.scheme() == "http" || !verifies) {
+        return wrong(
+            "holds a user and a password, and they would go to whoever answers",
+            "use https, and network.ca_certs or network.tls_pin in place of network.insecure",
+        );
+    }
+    Ok(Secret::new(text))
 }
 
 /// Kasm's default for a zone's upstream auth address (docs/kasm-facts.md, 7).

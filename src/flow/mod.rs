@@ -8,3 +8,4 @@ pub mod repair;
 pub mod rollback;
 pub mod run;
 pub mod upgrade;
+pub mod watch;

@@ -95,6 +95,7 @@ impl Ready {
             fingerprint: begin.fingerprint,
             version: env!("CARGO_PKG_VERSION").into(),
             boot: boot_id(),
+            uptime_ms: uptime_ms(),
             pid: std::process::id(),
             budget_ms: millis(begin.budget),
             resumes: earlier.as_ref().map(|earlier| earlier.run.clone()),
@@ -135,6 +136,14 @@ fn identifier() -> String {
 }
 
 /// The kernel's identifier of this boot (random(4)); empty where /proc does not say.
-fn boot_id() -> String {
+/// The kernel's boot id (random(4)); empty where it does not tell.
+pub(super) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// How long the kernel has been running (proc_uptime(5)), milliseconds.
+fn uptime_ms() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().map(millis)
 }

@@ -102,7 +102,7 @@ fn named<'a>(list: &'a [Container], name: &str) -> Option<&'a Container> {
     list.iter().find(|container| container.names.iter().any(|one| one == name))
 }
 
-fn troubles<'a>(expected: &[&'a str], list: &[Container]) -> Vec<(&'a str, String)> {
+pub(super) fn troubles<'a>(expected: &[&'a str], list: &[Container]) -> Vec<(&'a str, String)> {
     let trouble = |name: &'a str| match named(list, name) {
         None => Some((name, "is not there".to_owned())),
         Some(container) if container.is_up() => None,
@@ -111,7 +111,7 @@ fn troubles<'a>(expected: &[&'a str], list: &[Container]) -> Vec<(&'a str, Strin
     expected.iter().filter_map(|name| trouble(name)).collect()
 }
 
-fn up(expected: &[&str], list: &[Container]) -> Up {
+pub(super) fn up(expected: &[&str], list: &[Container]) -> Up {
     let words = |name: &str| named(list, name).map(Container::describe).unwrap_or_default();
     expected.iter().map(|name| ((*name).to_owned(), words(name))).collect()
 }

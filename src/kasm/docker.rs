@@ -9,12 +9,15 @@ mod ask;
 mod change;
 mod logs;
 mod socket;
+mod version;
 
 pub use ask::{
-    Document, containers, details, document, info, logs, parse, parse_details, parse_sessions, plugins, sessions,
+    Document, containers, details, document, engine, info, logs, parse, parse_details, parse_sessions, plugins,
+    sessions,
 };
 pub use change::{enable_plugin, restart};
 pub use logs::{demultiplex, without_time};
+pub use version::{OLDEST, Version, version};
 
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -61,6 +64,15 @@ pub struct Info {
     pub root_dir: Option<PathBuf>,
 }
 
+/// What Docker says of its own versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Its version.
+    pub version: String,
+    /// The newest version of the API that it speaks: `1.47`.
+    pub api: Option<String>,
+}
+
 /// A plugin that Docker manages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugin {
@@ -68,6 +80,18 @@ pub struct Plugin {
     pub name: String,
     /// It runs.
     pub enabled: bool,
+}
+
+impl Plugin {
+    /// True for Kasm's sidecar plugin, whatever its registry and tag.
+    pub fn is_sidecar(&self) -> bool {
+        self.name.contains("sidecar")
+    }
+
+    /// True for a plugin that mounts storage with rclone, whoever made it.
+    pub fn is_rclone(&self) -> bool {
+        self.name.contains("rclone")
+    }
 }
 
 /// What Docker's health check says.

@@ -10,7 +10,8 @@ use super::layout::{AGENT, Installed, ProxyConfig};
 use crate::durable;
 use crate::intent::Role;
 use crate::secret::Secret;
-use crate::token::{self, Accepted, Context, Format, KeyFault, Kind, PublicKey};
+use crate::token::{self, Accepted, Context, Format, KeyFault, Kind, PublicKey, Refusal};
+use jiff::Timestamp;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,14 @@ impl Verdict {
         match self {
             Verdict::Accepted(accepted) | Verdict::Unverified { accepted, .. } => Some(accepted),
             _ => None,
+        }
+    }
+
+    /// When it expires or has expired, where it says so.
+    pub fn expires(&self) -> Option<Timestamp> {
+        match self {
+            Verdict::Refused(token::Error::Refused { refusal: Refusal::Expired { at, .. }, .. }) => Some(*at),
+            other => other.accepted()?.claims.as_ref()?.exp,
         }
     }
 

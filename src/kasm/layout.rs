@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::yaml::{self, Document};
 use crate::durable;
-use crate::intent::{Intent, Role};
+use crate::intent::{HostPort, Intent, Role};
 use crate::paths::Paths;
 use crate::secret::Secret;
 use std::fs;
@@ -115,6 +115,36 @@ pub struct ProxyConfig {
     pub public_jwt_cert: Option<String>,
 }
 
+/// Whom the files of an installed node name as its manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it: `manager.hostnames`, `api.hostnames`.
+    pub key: &'static str,
+    /// The names, as they are written there.
+    pub names: Vec<String>,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+impl Upstream {
+    /// The first name with its port; `None` where none is a name or an address.
+    pub fn address(&self) -> Option<HostPort> {
+        let name = self.names.first()?.trim();
+        let (host, port) = match name.rsplit_once(':') {
+            _ if name.parse::<std::net::Ipv6Addr>().is_ok() => (name, None),
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().ok()?)),
+            _ => (name, None),
+        };
+        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        let is_host = (1..=253).contains(&host.len()) && host.chars().all(allowed);
+        let port = port.or(self.port).filter(|port| *port != 443);
+        is_host.then(|| HostPort { host: host.to_owned(), port })
+    }
+}
+
 impl Installed {
     /// Looks at `/opt/kasm/current`: a link (relative, or absolute and then read below the root), or a
     /// directory. `None` if there is none, or if it leads nowhere.
@@ -217,6 +247,33 @@ impl Installed {
             });
         }
         Ok(found)
+    }
+
+    /// Whom each component's file names as the manager; a file that is not there is left out.
+    ///
+    /// # Errors
+    /// A file is there and cannot be read.
+    pub fn upstreams(&self, role: Role) -> Result<Vec<Upstream>, Error> {
+        Ok(match role {
+            Role::Agent => {
+                let upstream = |agent: AgentConfig| Upstream {
+                    file: agent.path,
+                    key: "manager.hostnames",
+                    names: agent.manager_hostnames,
+                    port: agent.manager_port,
+                };
+                self.agent()?.map(upstream).into_iter().collect()
+            }
+            Role::Guac => {
+                let upstream = |proxy: ProxyConfig| Upstream {
+                    file: proxy.path,
+                    key: "api.hostnames",
+                    names: proxy.api_hostnames,
+                    port: proxy.api_port,
+                };
+                self.proxies()?.into_iter().map(upstream).collect()
+            }
+        })
     }
 
     /// How the installed configuration differs from what was asked for, one sentence's part each; empty

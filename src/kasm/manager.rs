@@ -1,6 +1,7 @@
 //! The manager over HTTP: does its name resolve, does it take connections, who does its certificate say
 //! it is, and does it call itself healthy.
 
+mod certificate;
 mod clock;
 mod error;
 mod fault;
@@ -12,6 +13,7 @@ use crate::net;
 use crate::net::proxy::{self, Proxy};
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
+pub use certificate::Validity;
 pub use clock::{Clocks, REMEDY as CLOCK_REMEDY};
 pub use error::Error;
 pub use fault::Fault;
@@ -91,6 +93,7 @@ pub struct Reached {
 struct Answer {
     trust: Option<Trust>,
     clocks: Option<Clocks>,
+    certificate: Option<Validity>,
     health: Result<Health, Error>,
 }
 
@@ -220,21 +223,23 @@ impl Manager {
                     Some(clocks) => fault.by(clocks, &manager),
                     None => Error::Untrusted { manager, fault },
                 };
-                return Answer { trust: None, clocks, health: Err(error) };
+                return Answer { trust: None, clocks, certificate: None, health: Err(error) };
             }
-            Err(error) => return Answer { trust: None, clocks: None, health: Err(error) },
+            Err(error) => return Answer { trust: None, clocks: None, certificate: None, health: Err(error) },
         };
         let response = match response {
             Ok(response) => response,
-            Err(error) => return Answer { trust: Some(trust), clocks: None, health: Err(error) },
+            Err(error) => {
+                return Answer { trust: Some(trust), clocks: None, certificate: None, health: Err(error) };
+            }
         };
-        let clocks = clocks(&response);
+        let (clocks, certificate) = (clocks(&response), Validity::shown_with(&response));
         let answer = match tokio::time::timeout_at(deadline.instant().into(), self.judge(response)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Silent { manager: self.name(), after: started.elapsed() }),
         };
         let health = answer.map(|()| Health { latency: started.elapsed(), clocks, trust: trust.clone() });
-        Answer { trust: Some(trust), clocks, health }
+        Answer { trust: Some(trust), clocks, certificate, health }
     }
 
     /// Why a certificate is not believed, by both clocks where both are known.

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod manager;
 mod output;
 pub mod receipt;
+pub mod refusal;
 pub mod run;
 pub mod script;
 pub mod services;

@@ -2,6 +2,7 @@
 //! later run knows that there is nothing to do.
 
 use super::error::Error;
+use super::layout::Installed;
 use crate::durable;
 use crate::intent::Role;
 use crate::paths::Paths;
@@ -74,6 +75,25 @@ impl Receipt {
             && self.manager.eq_ignore_ascii_case(manager)
             && self.address.eq_ignore_ascii_case(address)
     }
+}
+
+/// The role of what is installed: as the receipt has it, else as its compose file, else as its configuration
+/// tells. `None` where it could be both.
+pub fn role(paths: &Paths, installed: &Installed) -> Option<Role> {
+    let receipt = Receipt::read(paths).ok().flatten().filter(|receipt| receipt.version == installed.version);
+    if let Some(receipt) = receipt {
+        return Some(receipt.role);
+    }
+    let one = |agent: bool, guac: bool| match (agent, guac) {
+        (true, false) => Some(Role::Agent),
+        (false, true) => Some(Role::Guac),
+        _ => None,
+    };
+    let named = |name: &str| installed.names_container(name);
+    one(named("kasm_agent"), named("kasm_guac")).or_else(|| {
+        let agent = installed.agent().is_ok_and(|agent| agent.is_some());
+        one(agent, installed.proxies().is_ok_and(|proxies| !proxies.is_empty()))
+    })
 }
 
 #[cfg(test)]

@@ -15,8 +15,12 @@ pub struct Place {
     pub at: PathBuf,
     /// Tells file systems apart (stat(2), `st_dev`).
     pub device: u64,
+    /// Bytes it has in all.
+    pub total_bytes: u64,
     /// Bytes left for an unprivileged process.
     pub free_bytes: u64,
+    /// Inodes it has in all; `None` where the file system does not count them.
+    pub total_inodes: Option<u64>,
     /// Inodes left; `None` where the file system does not count them (btrfs).
     pub free_inodes: Option<u64>,
     /// Mounted read-only.
@@ -36,6 +40,21 @@ pub struct Mount {
     pub kind: String,
 }
 
+impl Place {
+    /// Where it is mounted; the path that was looked at, where that is not known.
+    pub fn point(&self) -> String {
+        self.mount.as_ref().map_or(&self.at, |mount| &mount.point).display().to_string()
+    }
+
+    /// `/var (ext4)`, `the file system of /var/lib`.
+    pub fn name(&self) -> String {
+        match &self.mount {
+            Some(mount) => format!("{} ({})", mount.point.display(), mount.kind),
+            None => format!("the file system of {}", self.at.display()),
+        }
+    }
+}
+
 /// Looks at the file system that a file at `path` would be made on: at the path itself, or where it is
 /// not there yet at its nearest parent that is.
 pub fn look(path: &Path) -> io::Result<Place> {
@@ -53,6 +72,8 @@ pub fn look(path: &Path) -> io::Result<Place> {
     Ok(Place {
         at,
         device,
+        total_bytes: (stat.blocks() as u64).saturating_mul(stat.fragment_size()),
+        total_inodes: (stat.files() > 0).then(|| stat.files() as u64),
         free_bytes: (stat.blocks_available() as u64).saturating_mul(stat.fragment_size()),
         free_inodes: (stat.files() > 0).then(|| stat.files_available() as u64),
         read_only: stat.flags().contains(FsFlags::ST_RDONLY),

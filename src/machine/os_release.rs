@@ -29,6 +29,19 @@ impl Os {
     pub fn is_like(&self, ids: &[&str]) -> bool {
         std::iter::once(&self.id).chain(&self.id_like).any(|id| ids.contains(&id.as_str()))
     }
+
+    /// True for a distribution with Red Hat's packages, by what it calls itself like.
+    pub fn is_red_hat(&self) -> bool {
+        self.is_like(&["rhel", "fedora", "centos"])
+    }
+}
+
+/// How packages are installed on this distribution.
+pub fn install_command(os: Option<&Os>) -> &'static str {
+    match os.is_some_and(Os::is_red_hat) {
+        true => "dnf install -y",
+        false => "apt-get install -y",
+    }
 }
 
 /// Reads the text of an os-release file. Lines that are no assignment, or whose quotes do not close,

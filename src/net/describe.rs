@@ -128,6 +128,14 @@ pub fn redact(url: &str) -> String {
     }
 }
 
+/// Who answers at a URL, for those that have a key in their path: scheme, host and port. Empty for what is no URL.
+pub fn origin(url: &str) -> String {
+    match reqwest::Url::parse(url) {
+        Ok(parsed) if parsed.has_host() => parsed.origin().ascii_serialization(),
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ pub mod retry;
 pub mod tls;
 
 pub use confidential::Confidential;
-pub use describe::{describe, redact};
+pub use describe::{describe, origin, redact};
 pub use names::{ResolveError, resolve};
 pub use pin::Pin;
 
@@ -143,6 +143,11 @@ pub fn client_of_one_host(paths: &Paths, options: &Options) -> Result<reqwest::C
     build(paths, options, policy)
 }
 
+/// The same for what is told to one receiver and to nobody else: no redirect is followed.
+pub fn client_of_one_answer(paths: &Paths, options: &Options) -> Result<reqwest::Client, Error> {
+    build(paths, options, Policy::none())
+}
+
 /// The client for a service on this machine's own link, which is asked by its address: never through a
 /// proxy, no redirect is followed, no certificate is trusted. A connection may take `connect`, a whole
 /// answer `answer`.
@@ -158,10 +163,25 @@ pub fn client_of_link(connect: Duration, answer: Duration) -> Result<reqwest::Cl
         .map_err(Error::Client)
 }
 
+/// The client for this machine's own web server, which is asked by its loopback address: never through a proxy, no
+/// redirect is followed, and its certificate, made for another name, is not looked at. Nothing secret may be sent.
+pub fn client_of_this_machine(answer: Duration) -> Result<reqwest::Client, Error> {
+    let anyone = Options { insecure: true, ..Options::default() };
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::client_config(&anyone)?)
+        .no_proxy()
+        .timeout(answer)
+        .redirect(Policy::none())
+        .user_agent(USER_AGENT)
+        .build()
+        .map_err(Error::Client)
+}
+
 fn build(paths: &Paths, options: &Options, redirects: Policy) -> Result<reqwest::Client, Error> {
     let tls = tls::client_config(options)?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .tls_info(true)
         .dns_resolver(names::Names::new(paths))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(redirects)

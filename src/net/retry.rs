@@ -91,6 +91,7 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     tries: u32,
+    longest: Option<Duration>,
 }
 
 impl Backoff {
@@ -99,10 +100,15 @@ impl Backoff {
     /// No pause is longer.
     pub const LONGEST: Duration = Duration::from_secs(15);
 
+    /// Pauses of another length at most, for those who have the time.
+    pub fn up_to(longest: Duration) -> Backoff {
+        Backoff { tries: 0, longest: Some(longest) }
+    }
+
     /// The next pause.
     pub fn next_delay(&mut self) -> Duration {
         self.tries = self.tries.saturating_add(1);
-        let ceiling = Self::FIRST.saturating_mul(1 << self.tries.min(16)).min(Self::LONGEST);
+        let ceiling = Self::FIRST.saturating_mul(1 << self.tries.min(16)).min(self.longest.unwrap_or(Self::LONGEST));
         ceiling.mul_f64(random_fraction()).max(Self::FIRST)
     }
 

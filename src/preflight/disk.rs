@@ -123,11 +123,11 @@ pub(super) fn docker(context: &Context) -> BoxFuture<'_, Verdict> {
                 detail: format!(
                     "{} free on {} for {shown}, Kasm's images take up to {}{}",
                     size(place.free_bytes),
-                    mounted(&place),
+                    place.name(),
                     size(wanted),
                     if context.upgrade { ", and those of the version before stay" } else { "" }
                 ),
-                remedy: format!("free space on {} or give the machine a larger disk", point(&place)),
+                remedy: format!("free space on {} or give the machine a larger disk", place.point()),
             },
             Verdict::Pass(_) => Verdict::Pass(format!("{} free for {shown}", size(place.free_bytes))),
             other => other,
@@ -139,8 +139,8 @@ pub(super) fn docker(context: &Context) -> BoxFuture<'_, Verdict> {
 fn noexec_below(shown: &str, place: &Place) -> Verdict {
     Verdict::refuse(
         "preflight.noexec",
-        format!("programs cannot be run below {shown}: {} is mounted noexec", mounted(place)),
-        format!("mount -o remount,exec {}, and take noexec out of /etc/fstab", point(place)),
+        format!("programs cannot be run below {shown}: {} is mounted noexec", place.name()),
+        format!("mount -o remount,exec {}, and take noexec out of /etc/fstab", place.point()),
     )
 }
 
@@ -183,18 +183,18 @@ fn room(context: &Context, needs: &[Need]) -> Verdict {
                 detail: format!(
                     "{} free on {} for {shown}, {} needed",
                     size(place.free_bytes),
-                    mounted(place),
+                    place.name(),
                     size(bytes)
                 ),
-                remedy: format!("free space on {} or give the machine a larger disk", point(place)),
+                remedy: format!("free space on {} or give the machine a larger disk", place.point()),
                 reason: "preflight.disk-space",
                 exit: Exit::Preflight,
             };
         }
         if let Some(free) = place.free_inodes.filter(|free| *free < inodes) {
             return Verdict::Fail {
-                detail: format!("{free} inodes free on {} for {shown}, {inodes} needed", mounted(place)),
-                remedy: format!("see `df -i {}`: remove small files there", point(place)),
+                detail: format!("{free} inodes free on {} for {shown}, {inodes} needed", place.name()),
+                remedy: format!("see `df -i {}`: remove small files there", place.point()),
                 reason: "preflight.inodes",
                 exit: Exit::Preflight,
             };
@@ -206,10 +206,10 @@ fn room(context: &Context, needs: &[Need]) -> Verdict {
 
 fn read_only(shown: &str, place: &Place) -> Verdict {
     Verdict::Fail {
-        detail: format!("{shown} cannot be written: {} is mounted read-only", mounted(place)),
+        detail: format!("{shown} cannot be written: {} is mounted read-only", place.name()),
         remedy: format!(
             "mount -o remount,rw {}; if it went read-only by itself, see `dmesg` for disk errors",
-            point(place)
+            place.point()
         ),
         reason: "preflight.read-only",
         exit: Exit::Preflight,
@@ -218,17 +218,6 @@ fn read_only(shown: &str, place: &Place) -> Verdict {
 
 fn broken(context: &Context, path: &Path, error: &io::Error) -> Verdict {
     Verdict::Broken { detail: format!("{} cannot be looked at: {error}", context.paths.shown(path).display()) }
-}
-
-fn point(place: &Place) -> String {
-    place.mount.as_ref().map_or(&place.at, |mount| &mount.point).display().to_string()
-}
-
-fn mounted(place: &Place) -> String {
-    match &place.mount {
-        Some(mount) => format!("{} ({})", mount.point.display(), mount.kind),
-        None => format!("the file system of {}", place.at.display()),
-    }
 }
 
 /// Bytes for people: GiB with one digit from one GiB on, else MiB; rounded down, so that it never

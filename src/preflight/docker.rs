@@ -1,10 +1,10 @@
 //! Docker, its compose and its plugins: all of it may be missing, because install.sh brings it, but what
 //! is there has to be right.
 
-use super::host::install_command;
 use super::{Context, Mode, NOT_BELOW_ROOT, Verdict};
 use crate::intent::Role;
-use crate::kasm::docker::{self, Error, Info, Plugin};
+use crate::kasm::docker::{self, Error, Info, OLDEST, Plugin, Version, version};
+use crate::machine::os_release::install_command;
 use crate::paths::{Paths, environment_for_children};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::io;
@@ -16,8 +16,6 @@ use tokio::process::Command;
 
 /// What Docker may take to answer: less than a check, so that it can still say what it saw.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// The oldest Docker that Kasm's documentation for 1.17 and later allows (docs/kasm-facts.md, 2).
-const OLDEST: Version = (25, 0, 5);
 /// From this one on Docker refuses the compose that install.sh brings (docs/kasm-facts.md, 2; #815).
 const PICKY: Version = (29, 0, 0);
 /// The compose that install.sh brings where there is none (docs/kasm-facts.md, 2).
@@ -34,20 +32,6 @@ const PLUGIN_DIRS: [&str; 5] = [
     "/usr/lib/docker/cli-plugins",
     "/usr/libexec/docker/cli-plugins",
 ];
-
-/// Major, minor, patch.
-type Version = (u32, u32, u32);
-
-/// `27.5.1`, `v2.5.0`, `20.10.24+dfsg1`, `29.0.0-rc.1`; what is left out is 0.
-fn version(text: &str) -> Option<Version> {
-    let text = text.trim();
-    let mut parts = text.strip_prefix('v').unwrap_or(text).split('.').map(|part| {
-        let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-        part[..digits].parse::<u32>().ok()
-    });
-    let major = parts.next()??;
-    Some((major, parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0)))
-}
 
 /// The `docker` program, if there is one.
 pub(super) fn binary(paths: &Paths) -> Option<PathBuf> {
@@ -240,11 +224,6 @@ fn judge_compose(compose: &Compose, engine: Option<Version>, install: &str) -> V
     }
 }
 
-/// True for Kasm's plugin, whatever its registry and tag.
-pub(super) fn is_sidecar(plugin: &Plugin) -> bool {
-    plugin.name.contains("sidecar")
-}
-
 pub(super) fn sidecar(context: &Context) -> BoxFuture<'_, Verdict> {
     async move {
         let look = context.docker().await;
@@ -260,7 +239,7 @@ pub(super) fn sidecar(context: &Context) -> BoxFuture<'_, Verdict> {
             None => return Verdict::Broken { detail: format!("no list within {} s", PATIENCE.as_secs()) },
         };
         let names = |wanted: bool| -> Vec<&str> {
-            let sidecars = plugins.iter().filter(|plugin| is_sidecar(plugin) && plugin.enabled == wanted);
+            let sidecars = plugins.iter().filter(|plugin| plugin.is_sidecar() && plugin.enabled == wanted);
             sidecars.map(|plugin| plugin.name.as_str()).collect()
         };
         match (names(false), names(true)) {

@@ -70,7 +70,7 @@ pub(super) fn sidecar(context: &Context) -> BoxFuture<'_, Result<String, String>
         let socket = context.paths.docker_socket();
         let mut enabled = Vec::new();
         let list = engine::plugins(&socket).await.map_err(|error| error.to_string())?;
-        for plugin in list.iter().filter(|plugin| docker::is_sidecar(plugin) && !plugin.enabled) {
+        for plugin in list.iter().filter(|plugin| plugin.is_sidecar() && !plugin.enabled) {
             engine::enable_plugin(&socket, &plugin.name).await.map_err(|error| error.to_string())?;
             enabled.push(plugin.name.clone());
         }

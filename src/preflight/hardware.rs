@@ -3,7 +3,8 @@
 use super::disk::size;
 use super::{Context, NOT_BELOW_ROOT, Verdict};
 use crate::intent::Role;
-use crate::machine::sockets;
+use crate::machine::guest_agent::{self, GuestAgent};
+use crate::machine::os_release::install_command;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 const MIB: u64 = 1 << 20;
@@ -15,12 +16,6 @@ const MEMORY_AGENT: u64 = 3500 * MIB;
 const MEMORY_GUAC: u64 = 1750 * MIB;
 /// Processors either should have. Our own measure.
 const CORES: u32 = 2;
-
-/// QEMU's channel to its guest agent, as the guest names it (`org.qemu.guest_agent.0` is the name that
-/// libvirt and KubeVirt give it).
-const CHANNEL: &str = "/dev/virtio-ports/org.qemu.guest_agent.0";
-/// The guest agent's process.
-const AGENT: &str = "qemu-ga";
 
 pub(super) fn memory(context: &Context) -> BoxFuture<'_, Verdict> {
     let wanted = if context.role == Some(Role::Agent) { MEMORY_AGENT } else { MEMORY_GUAC };
@@ -62,25 +57,17 @@ pub(super) fn guest_agent(context: &Context) -> BoxFuture<'_, Verdict> {
 }
 
 fn look(context: &Context) -> Verdict {
-    let platform = context.facts.platform.iter().flat_map(|platform| [&platform.vendor, &platform.product]).flatten();
-    let virtual_machine =
-        platform.into_iter().any(|name| ["QEMU", "KubeVirt", "KVM"].iter().any(|kind| name.contains(kind)));
-    // The link is made by udev; it leads into /dev, which a scratch root has not.
-    let channel = context.paths.at(CHANNEL).symlink_metadata().is_ok();
-    match (virtual_machine, channel) {
-        (false, _) if !context.paths.is_machine() => return Verdict::Skipped(NOT_BELOW_ROOT.into()),
-        (false, _) => return Verdict::Skipped("this is no QEMU machine".into()),
-        (true, false) => return Verdict::Pass("the provider asks for no guest agent".into()),
-        (true, true) => {}
-    }
-    match sockets::runs(&context.paths.proc_dir(), AGENT) {
+    match guest_agent::look(&context.paths, context.facts.platform.as_ref()) {
         Err(error) => Verdict::Broken { detail: format!("/proc cannot be read: {error}") },
-        Ok(true) => Verdict::Pass("qemu-guest-agent is running".into()),
-        Ok(false) => Verdict::Warn {
+        Ok(GuestAgent::NotQemu) if !context.paths.is_machine() => Verdict::Skipped(NOT_BELOW_ROOT.into()),
+        Ok(GuestAgent::NotQemu) => Verdict::Skipped("this is no QEMU machine".into()),
+        Ok(GuestAgent::NoChannel) => Verdict::Pass("the provider asks for no guest agent".into()),
+        Ok(GuestAgent::Running) => Verdict::Pass("qemu-guest-agent is running".into()),
+        Ok(GuestAgent::Missing) => Verdict::Warn {
             detail: "the provider cannot see this machine's address because qemu-guest-agent is not running".into(),
             remedy: format!(
                 "{} qemu-guest-agent && systemctl enable --now qemu-guest-agent",
-                super::host::install_command(context.facts.os.as_ref())
+                install_command(context.facts.os.as_ref())
             ),
         },
     }

@@ -3,7 +3,7 @@
 use super::{Context, NOT_BELOW_ROOT, Verdict, docker};
 use crate::error::Exit;
 use crate::machine::facts::Arch;
-use crate::machine::os_release::Os;
+use crate::machine::os_release::{Os, install_command};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use std::ffi::OsStr;
 use std::io;
@@ -33,9 +33,6 @@ const TOOLS: [(&str, &str, &str); 9] = [
     ("lsof", "lsof", "lsof"),
     ("gpg", "gnupg", "gnupg2"),
 ];
-
-/// What distributions with Red Hat's packages call themselves like.
-const RED_HAT: &[&str] = &["rhel", "fedora", "centos"];
 
 /// Where programs are looked for without PATH, as systemd has it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -139,19 +136,11 @@ fn missing(path: &OsStr) -> Vec<&'static str> {
     TOOLS.iter().map(|(program, ..)| *program).filter(|program| !there(program)).collect()
 }
 
-/// How packages are installed on this distribution.
-pub(super) fn install_command(os: Option<&Os>) -> &'static str {
-    match os.is_some_and(|os| os.is_like(RED_HAT)) {
-        true => "dnf install -y",
-        false => "apt-get install -y",
-    }
-}
-
 fn judge_tools(missing: &[&str], os: Option<&Os>) -> Verdict {
     if missing.is_empty() {
         return Verdict::Pass(format!("all {} programs that install.sh calls are there", TOOLS.len()));
     }
-    let red_hat = os.is_some_and(|os| os.is_like(RED_HAT));
+    let red_hat = os.is_some_and(Os::is_red_hat);
     let packages: Vec<&str> = TOOLS
         .iter()
         .filter(|(program, ..)| missing.contains(program))

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// How wide the picture of the time is.
 const PICTURE: usize = 30;
+/// So many spans of waiting are kept of one step. The last of them grows instead of being followed by more.
+const MOST_WAITS: usize = 200;
 
 /// How things stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,6 +25,19 @@ pub enum State {
     Failed,
     /// The last run did not come to its end: killed, or the power went.
     Interrupted,
+}
+
+impl State {
+    /// The word, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Never => "never",
+            State::Running => "running",
+            State::Done => "done",
+            State::Failed => "failed",
+            State::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// How one step stands.
@@ -45,6 +60,23 @@ pub struct StepStatus {
     /// Its warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// When it waited for what, in order: for the timeline, which is a document of its own.
+    #[serde(skip)]
+    pub waits: Vec<Waited>,
+}
+
+/// One span of waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waited {
+    /// What for.
+    pub what: String,
+    /// Who held it up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// When it began, milliseconds after the run.
+    pub from_ms: u64,
+    /// When it ended, milliseconds after the run; nothing while it lasts.
+    pub to_ms: Option<u64>,
 }
 
 /// The status document. `schema` counts up when a field changes its meaning.
@@ -63,6 +95,9 @@ pub struct Status {
     /// When it began, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started: Option<String>,
+    /// How long the kernel had been running then, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<u64>,
     /// The run it went on from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
@@ -79,31 +114,49 @@ pub struct Status {
     pub error: Option<Failure>,
 }
 
-impl Status {
-    /// The status of the last run in these entries. `at_work`: does a run hold the lock now?
-    pub fn of(entries: &[Entry], at_work: bool) -> Status {
-        let mut status = Status {
+/// A status that grows with the journal, entry by entry, and keeps no entry.
+#[derive(Debug, Clone)]
+pub struct Fold(Status);
+
+impl Default for Fold {
+    fn default() -> Fold {
+        Fold(Status {
             schema: 1,
             state: State::Never,
             run: None,
             verb: None,
             started: None,
+            uptime_ms: None,
             resumes: None,
             took_ms: 0,
             budget_ms: 0,
             steps: Vec::new(),
             detail: String::new(),
             error: None,
-        };
-        let is_start = |entry: &Entry| matches!(entry.event, Event::RunStarted { .. });
-        let Some(begin) = entries.iter().rposition(is_start) else { return status };
-        let run = &entries[begin].run;
-        status.run = Some(run.clone());
-        status.started = Some(entries[begin].at.clone());
-        status.state = if at_work { State::Running } else { State::Interrupted };
-        for entry in entries[begin..].iter().filter(|entry| entry.run == *run) {
-            status.took_ms = entry.ms;
-            status.apply(entry);
+        })
+    }
+}
+
+impl Fold {
+    /// Takes in the journal's next entry. A run that begins takes the place of the one before it.
+    pub fn push(&mut self, entry: &Entry) {
+        if matches!(entry.event, Event::RunStarted { .. }) {
+            *self = Fold::default();
+            self.0.run = Some(entry.run.clone());
+            self.0.started = Some(entry.at.clone());
+            self.0.state = State::Interrupted;
+        }
+        if self.0.run.as_ref() == Some(&entry.run) {
+            self.0.took_ms = entry.ms;
+            self.0.apply(entry);
+        }
+    }
+
+    /// The status after all that was taken in. `at_work`: does a run hold the lock now?
+    pub fn status(&self, at_work: bool) -> Status {
+        let mut status = self.0.clone();
+        if status.state == State::Interrupted && at_work {
+            status.state = State::Running;
         }
         let now = status.took_ms;
         for step in &mut status.steps {
@@ -116,11 +169,21 @@ impl Status {
         }
         status
     }
+}
+
+impl Status {
+    /// The status of the last run in these entries. `at_work`: does a run hold the lock now?
+    pub fn of(entries: &[Entry], at_work: bool) -> Status {
+        let mut fold = Fold::default();
+        entries.iter().for_each(|entry| fold.push(entry));
+        fold.status(at_work)
+    }
 
     fn apply(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::RunStarted { verb, budget_ms, resumes, steps, .. } => {
+            Event::RunStarted { verb, budget_ms, resumes, steps, uptime_ms, .. } => {
                 self.verb = Some(verb.clone());
+                self.uptime_ms = *uptime_ms;
                 self.budget_ms = *budget_ms;
                 self.resumes.clone_from(resumes);
                 self.steps = steps.iter().map(|name| StepStatus::pending(name)).collect();
@@ -133,17 +196,25 @@ impl Status {
             Event::StepWaiting { step, what, holder } => {
                 let words = words::held_up(what, holder.as_deref());
                 let step = self.step(step);
+                step.goes_on(entry.ms);
+                step.waits_for(what, holder.as_deref(), entry.ms);
                 step.detail = format!("waiting for {words}");
                 if !step.waited_for.contains(&words) {
                     step.waited_for.push(words);
                 }
             }
-            Event::StepNote { step, text, warning: true } => self.step(step).warnings.push(text.clone()),
-            Event::StepNote { .. } | Event::StepOutput { .. } => {}
+            Event::StepNote { step, text, warning } => {
+                self.goes_on(step, entry.ms);
+                if *warning {
+                    self.step(step).warnings.push(text.clone());
+                }
+            }
+            Event::StepOutput { step, .. } => self.goes_on(step, entry.ms),
             // The node's health has a document of its own.
             Event::ProbeChanged { .. } | Event::HealthChanged { .. } | Event::HealthMended { .. } => {}
             Event::StepEnded { step, ending, detail, took_ms } => {
                 let step = self.step(step);
+                step.goes_on(entry.ms);
                 step.state = ending.as_str();
                 step.detail.clone_from(detail);
                 step.took_ms = *took_ms;
@@ -157,6 +228,12 @@ impl Status {
                 self.detail.clone_from(detail);
                 self.error.clone_from(failure);
             }
+        }
+    }
+
+    fn goes_on(&mut self, name: &str, ms: u64) {
+        if let Some(step) = self.steps.iter_mut().find(|step| step.name == name) {
+            step.goes_on(ms);
         }
     }
 
@@ -251,7 +328,24 @@ impl StepStatus {
             detail: String::new(),
             waited_for: Vec::new(),
             warnings: Vec::new(),
+            waits: Vec::new(),
         }
+    }
+
+    /// It says something new: what it waited for until now, it has, or has given up.
+    fn goes_on(&mut self, ms: u64) {
+        if let Some(wait) = self.waits.last_mut() {
+            wait.to_ms.get_or_insert(ms);
+        }
+    }
+
+    fn waits_for(&mut self, what: &str, holder: Option<&str>, ms: u64) {
+        if let Some(last) = self.waits.get_mut(MOST_WAITS - 1) {
+            last.to_ms = None;
+            return;
+        }
+        let (what, holder) = (what.to_owned(), holder.map(str::to_owned));
+        self.waits.push(Waited { what, holder, from_ms: ms, to_ms: None });
     }
 }
 
@@ -281,6 +375,7 @@ mod tests {
             boot: String::new(),
             pid: 7,
             budget_ms: 570_000,
+            uptime_ms: None,
             resumes: None,
             steps,
         };

@@ -214,6 +214,7 @@ mod tests {
                 fingerprint: "f".into(),
                 version: String::new(),
                 boot: String::new(),
+                uptime_ms: None,
                 pid: 0,
                 budget_ms: 0,
                 resumes: None,

@@ -75,6 +75,9 @@ pub enum Event {
         version: String,
         /// The kernel's boot id: another one means the machine was restarted in between.
         boot: String,
+        /// How long the kernel had been running, milliseconds (proc_uptime(5)); nothing where it did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uptime_ms: Option<u64>,
         /// The process.
         pid: u32,
         /// The whole budget, milliseconds.

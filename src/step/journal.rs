@@ -173,6 +173,7 @@ mod tests {
                 fingerprint: fingerprint.into(),
                 version: "0".into(),
                 boot: String::new(),
+                uptime_ms: None,
                 pid: 1,
                 budget_ms: 1,
                 resumes: None,

@@ -67,8 +67,16 @@ impl RunLock {
 
     /// True if some process holds the lock now.
     pub fn is_held(paths: &Paths) -> bool {
-        let Ok(file) = File::open(paths.run_lock()) else { return false };
-        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+        RunLock::holder(paths).is_some()
+    }
+
+    /// Who holds the lock now, in his own words: `upgrade, pid 812`. They are empty where he could not write them.
+    pub fn holder(paths: &Paths) -> Option<String> {
+        let mut file = File::open(paths.run_lock()).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder(&mut file).unwrap_or_default()),
+            _ => None,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A server's certificate, and what a client needs to trust it.
 pub struct Identity {
@@ -56,6 +57,16 @@ pub fn issued_between(names: &[&str], from: i32, until: i32) -> Identity {
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
     let certificate = params.signed_by(&key, &issuer).expect("a certificate can be signed");
     identity(certificate.der().to_vec(), &key, issuer.pem())
+}
+
+/// A self-signed certificate for these names that ends so long from now.
+pub fn ending_in(names: &[&str], left: Duration) -> Identity {
+    let key = KeyPair::generate().expect("a key can be made");
+    let mut params = params(names);
+    params.not_after = (SystemTime::now() + left).into();
+    let certificate = params.self_signed(&key).expect("a certificate can be signed");
+    let trust_pem = certificate.pem();
+    identity(certificate.der().to_vec(), &key, trust_pem)
 }
 
 fn params(names: &[&str]) -> CertificateParams {

@@ -1,6 +1,8 @@
 //! A scratch machine with everything around it, for tests that run the real binary.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod service;
+
 use kasm_stand_in::docker::{Docker, Script};
 use kasm_stand_in::manager::{Behaviour, Manager};
 use kasm_stand_in::mirror::Mirror;

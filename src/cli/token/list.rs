@@ -83,7 +83,7 @@ fn as_json(held: &Held, paths: &Paths) -> Value {
         "authorizations": claims.map(|claims| claims.authorizations.as_slice()),
         "issued": time(claims.and_then(|claims| claims.iat)),
         "not_before": time(claims.and_then(|claims| claims.nbf)),
-        "expires": time(expiry(held)),
+        "expires": time(held.verdict.expires()),
         "signature": signature(held),
         "warnings": held.verdict.accepted().map(|accepted| accepted.warnings.as_slice()).unwrap_or_default(),
         "purpose": purpose(held),
@@ -127,14 +127,6 @@ fn class(held: &Held) -> Option<&'static str> {
     numbers.iter().find_map(known)
 }
 
-/// When it expires or has expired, where it says so.
-fn expiry(held: &Held) -> Option<Timestamp> {
-    match &held.verdict {
-        Verdict::Refused(Error::Refused { refusal: Refusal::Expired { at, .. }, .. }) => Some(*at),
-        other => other.accepted()?.claims.as_ref()?.exp,
-    }
-}
-
 /// What is known of its signature; `null` where there is none to speak of.
 fn signature(held: &Held) -> Option<&'static str> {
     match &held.verdict {
@@ -163,7 +155,7 @@ fn text(paths: &Paths, installed: &Installed, list: &[Held], diagnoses: &[Diagno
         for held in list.iter().filter(|held| held.component == one.component) {
             text += &entry(paths, one, held, now);
         }
-        for line in wrap(one.story.as_deref().unwrap_or_default(), WIDTH - 9) {
+        for line in words::wrap(one.story.as_deref().unwrap_or_default(), WIDTH - 9) {
             text += &format!("         {line}\n");
         }
     }
@@ -181,7 +173,7 @@ fn entry(paths: &Paths, one: &Diagnosis, held: &Held, now: Timestamp) -> String 
     let place = if held.file == one.config { held.key.clone() } else { paths.shown(&held.file).display().to_string() };
     let mut text = format!("  {mark:<6} {}: {place}\n", held.kind);
     let mut say = |line: &str| {
-        for line in wrap(line, WIDTH - 9) {
+        for line in words::wrap(line, WIDTH - 9) {
             text.push_str(&format!("         {line}\n"));
         }
     };
@@ -240,20 +232,5 @@ fn remedy(diagnoses: &[Diagnosis]) -> String {
     if lines.is_empty() && any(Cure::Clean) {
         lines.push(format!("to remove what is left of registration tokens: `{command}`"));
     }
-    lines.iter().map(|line| format!("\n{}\n", wrap(line, WIDTH).join("\n"))).collect()
-}
-
-/// Lines of at most so many characters, broken at blanks. A longer word stands alone.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in words::one_line(text).split(' ').filter(|word| !word.is_empty()) {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+    lines.iter().map(|line| format!("\n{}\n", words::wrap(line, WIDTH).join("\n"))).collect()
 }

@@ -1,8 +1,8 @@
 //! The settings themselves.
 
 use super::Kind::{
-    Address, Boolean, Choice, Digest, Duration, Endpoint, HostPort, Mebibytes, MinisignKey, Path, Paths, Pin, Port,
-    Secret, SecretFile, Texts, Urls, Version, Word,
+    Address, Boolean, Choice, Count, Digest, Duration, Endpoint, HostPort, Mebibytes, MinisignKey, Path, Paths, Pin,
+    Port, Secret, SecretFile, Texts, Url, Urls, Version, Word,
 };
 use super::{Setting, setting};
 
@@ -204,7 +204,52 @@ pub static SETTINGS: &[Setting] = &[
         "\"nocloud\"",
         "Where the boot looks for user-data that begins with #kasm-bootstrap",
     ),
+    setting(
+        "http.listen",
+        HostPort,
+        "none: only the socket /run/kasm-bootstrap/http.sock",
+        "\"127.0.0.1:9107\"",
+        "Where `run` also answers HTTP requests about the node, address and port: probes, metrics, a page; anybody who \
+         can reach it can read it",
+    ),
     setting("repair.method", Choice(&["both", "file", "yaml"]), "both", "\"both\"", REPAIR_METHOD),
+    setting(
+        "webhook.url",
+        Url,
+        "none: nobody is told",
+        "\"https://hooks.example.com/kasm\"",
+        "Who is told by HTTP POST what happens on this node (docs/webhook.md)",
+    ),
+    setting(
+        "webhook.form",
+        Choice(&["events", "phone-home"]),
+        "events",
+        "\"events\"",
+        "JSON for each event, or one form at a good end, as cloud-init's phone_home sends it",
+    ),
+    setting(
+        "webhook.events",
+        Choice(&["all", "changes", "end"]),
+        "changes",
+        "\"changes\"",
+        "What is told: all; beginnings, warnings, failures, ends and changes of health; or only how runs end",
+    ),
+    setting(
+        "webhook.secret",
+        Secret,
+        "none: events are not signed",
+        "\"YOUR_WEBHOOK_SECRET\"",
+        "What events are signed with (HMAC-SHA256); at least 16 bytes",
+    )
+    .credential("webhook-secret"),
+    setting(
+        "webhook.secret_file",
+        SecretFile,
+        "none",
+        "\"/etc/kasm-bootstrap/webhook-secret\"",
+        "A file with that secret in it",
+    )
+    .fills("webhook.secret"),
     setting(
         "metadata.endpoint",
         Endpoint,
@@ -238,6 +283,27 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("--insecure"),
     setting("health.settle", Duration, "10s", "\"10s\"", "How long containers must stay up without a restart"),
+    setting(
+        "health.enable_sidecar",
+        Boolean,
+        "false",
+        "true",
+        "Whether `run` enables Kasm's sidecar plugin where Docker has it disabled, at most 3 times an hour",
+    ),
+    setting(
+        "health.repair_tokens",
+        Boolean,
+        "false",
+        "true",
+        "Whether `run` repairs broken tokens as `token repair` does, with the configured token, at most once an hour",
+    ),
+    setting(
+        "health.restart_components",
+        Count,
+        "0: never",
+        "3",
+        "How often an hour `run` restarts a component's container that does not stay up",
+    ),
     setting(
         "preflight.skip",
         Texts,

@@ -4,6 +4,7 @@ use super::super::error::Error;
 use super::super::merged::Merged;
 use super::super::value::{self, Wrong};
 use super::Reader;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// When the service tells systemd that it is ready.
@@ -16,7 +17,21 @@ pub enum Ready {
     AtOnce,
 }
 
-/// The settings of the table `run`.
+/// What the service does by itself about a node that is not well. Nothing, unless it is asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Remedies {
+    /// Enable the sidecar plugin where it is disabled.
+    pub enable_sidecar: bool,
+    /// Repair tokens that are broken.
+    pub repair_tokens: bool,
+    /// So often an hour, restart a component that does not stay up.
+    pub restart_components: u32,
+}
+
+/// How often an hour a component may be restarted at the most: beyond that it is not up anyway.
+const MOST_RESTARTS: u32 = 60;
+
+/// The settings of the tables `run` and `http`, and what of the table `health` is the service's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunOptions {
     /// When the service is ready.
@@ -27,6 +42,10 @@ pub struct RunOptions {
     pub watch: Duration,
     /// Whether a run is told on the machine's serial console.
     pub console: bool,
+    /// Where HTTP requests are answered on TCP, beside the unix socket.
+    pub listen: Option<SocketAddr>,
+    /// What is done about a node that is not well.
+    pub remedies: Remedies,
 }
 
 impl Default for RunOptions {
@@ -36,6 +55,8 @@ impl Default for RunOptions {
             wait: Duration::from_secs(10 * 60),
             watch: Duration::from_secs(30),
             console: true,
+            listen: None,
+            remedies: Remedies::default(),
         }
     }
 }
@@ -66,12 +87,26 @@ impl Reader<'_> {
             }),
             span => Ok(span),
         });
+        let restarts = self.parsed("health.restart_components", |text| match text.parse() {
+            Ok(count @ 0..=MOST_RESTARTS) => Ok(count),
+            _ => Err(Wrong {
+                problem: format!("is {}", super::super::error::quoted(text)),
+                help: format!("write how often an hour, 0 to {MOST_RESTARTS}; 0 is never"),
+            }),
+        });
         let usual = RunOptions::default();
+        let remedies = Remedies {
+            enable_sidecar: self.parsed("health.enable_sidecar", value::boolean).unwrap_or_default(),
+            repair_tokens: self.parsed("health.repair_tokens", value::boolean).unwrap_or_default(),
+            restart_components: restarts.unwrap_or_default(),
+        };
         RunOptions {
             ready: ready.unwrap_or_default(),
             wait: self.parsed("run.wait", value::duration).unwrap_or(usual.wait),
             watch: watch.unwrap_or(usual.watch),
             console: self.parsed("run.console", value::boolean).unwrap_or(usual.console),
+            listen: self.parsed("http.listen", value::listen),
+            remedies,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn with(paths: &Paths, intent: Box<Intent>, identity: &Identity, supe
                 "the configuration names Kasm {wanted}, and Kasm {is} is installed here and proved: it is only watched; \
                  `kasm-bootstrap upgrade --release {wanted}` upgrades it, or put {is} into the configuration"
             ));
-            Decision::Watch(Watched { role: receipt.role, started: true }, intent.budget)
+            Decision::Watch(Watched::plain(receipt.role), intent.budget)
         }
         _ => Decision::Install(intent),
     }
@@ -57,7 +57,7 @@ pub(super) fn without(
 ) -> Option<Decision> {
     let (receipt, _) = proved(paths).filter(|(receipt, _)| is_here(receipt, identity))?;
     say(&receipt, &format!("and proved: it is watched without a configuration ({lacking})"), supervisor);
-    Some(Decision::Watch(Watched { role: receipt.role, started: true }, Intent::BUDGET))
+    Some(Decision::Watch(Watched::plain(receipt.role), Intent::BUDGET))
 }
 
 /// The receipt of an installation that was proved and is still there.

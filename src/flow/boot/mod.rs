@@ -13,20 +13,22 @@
 mod configuration;
 mod decide;
 mod handed;
-mod watch;
 
 use super::upgrade::prove::is_unproved;
 use super::upgrade::{self, record::Open};
+use super::watch::{self, Mend, Watch};
 use super::{install, repair};
 use crate::config::{self, Loaded, Ready, RunOptions};
 use crate::deadline::Deadline;
 use crate::error::{Exit, Failure};
-use crate::intent::{Intent, Role};
+use crate::health::{self, Board, Context};
+use crate::intent::{HostPort, Intent, Role};
 use crate::machine::cloud_init;
 use crate::machine::instance::Identity;
+use crate::net;
 use crate::observe::Supervisor;
 use crate::paths::Paths;
-use crate::step::{RunLock, Signals, View};
+use crate::step::{Event, Hub, Journal, RunLock, Signals, View};
 use decide::Decision;
 use futures_util::future::{Either, FutureExt, select};
 use std::future::Future;
@@ -50,6 +52,8 @@ pub struct Boot<'a> {
     pub supervisor: &'a dyn Supervisor,
     /// The views of a run.
     pub views: &'a dyn Fn() -> Vec<Box<dyn View>>,
+    /// Where the node's health is to hang.
+    pub board: Board,
 }
 
 /// Runs until it is told to stop; then the signal's name.
@@ -58,7 +62,7 @@ pub struct Boot<'a> {
 /// Whatever keeps the node from coming up; [`crate::error::Exit::may_pass`] tells what is worth another try.
 /// Once the node was up, nothing ends the watch but a signal.
 pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
-    let Boot { paths, file, load, supervisor, views } = boot;
+    let Boot { paths, file, load, supervisor, views, board } = boot;
     // From here on, so that no signal falls between two of the things below.
     let mut signals = Signals::listen()?;
     let place = configuration::Place { paths, file, load };
@@ -93,23 +97,65 @@ pub async fn run(boot: Boot<'_>) -> Result<&'static str, Failure> {
             }
         }
     };
-    match or_signal(&mut signals, watch::watch(paths, &watched, &options, until, supervisor)).await {
-        Either::Left(failure) => Err(failure),
-        Either::Right(signal) => Ok(stopped(supervisor, signal)),
-    }
+    let context = || watched.context(paths, load);
+    let watch = Watch {
+        paths,
+        probes: &health::probes(),
+        context: &context,
+        role: watched.role,
+        started: watched.started,
+        every: options.watch,
+        until,
+        supervisor,
+        hub: Hub::unrecorded("watch".into(), views()),
+        board,
+        mend: Mend { remedies: options.remedies, load, views },
+    };
+    watch::run(watch, &mut signals).await.map(|signal| stopped(supervisor, signal))
 }
 
 /// What is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Watched {
     role: Role,
     /// False if nothing was to be started.
     started: bool,
+    /// The manager, where the configuration names one.
+    manager: Option<HostPort>,
 }
 
 impl Watched {
     fn of(intent: &Intent) -> Watched {
-        Watched { role: intent.role, started: crate::health::is_started(intent) }
+        let manager = Some(intent.manager.address.clone());
+        Watched { role: intent.role, started: health::is_started(intent), manager }
+    }
+
+    /// What is known of a node without a configuration.
+    fn plain(role: Role) -> Watched {
+        Watched { role, started: true, manager: None }
+    }
+
+    /// What the probes look at, as far as it is configured and on record now.
+    fn context(&self, paths: &Paths, load: &dyn Fn() -> Result<Loaded, config::Error>) -> Context {
+        let mut network = net::Options::default();
+        let known = load().and_then(|loaded| {
+            network = loaded.merged.network().unwrap_or_default();
+            loaded.merged.known()
+        });
+        let configuration = known.err().map(Failure::from);
+        let last_failure = Journal::read(paths).ok().and_then(|entries| {
+            let ended = entries.into_iter().rev().find_map(|entry| match entry.event {
+                Event::RunEnded { failure, .. } => Some(failure),
+                _ => None,
+            });
+            ended.flatten()
+        });
+        let mut context = Context::new(paths.clone());
+        context.role = Some(self.role);
+        context.manager.clone_from(&self.manager);
+        (context.network, context.started) = (network, self.started);
+        (context.configuration, context.last_failure) = (configuration, last_failure);
+        context
     }
 }
 
@@ -135,7 +181,7 @@ async fn prepare(
     cloud_init::network_stage(place.paths, Deadline::after(CLOUD_INIT), supervisor).await;
     let here = Identity::find(place.paths, None);
     if let Some(role) = open {
-        let watched = Watched { role, started: true };
+        let watched = Watched::plain(role);
         return Ok(Prepared { options: early, identity: here, decision: Decision::Watch(watched, Intent::BUDGET) });
     }
     if let Some((options, decision)) = configuration::settled(place, &here, supervisor) {

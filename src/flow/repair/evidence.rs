@@ -2,6 +2,7 @@
 
 use super::error::Said;
 use crate::kasm::docker;
+use crate::kasm::refusal::is_refusal;
 use crate::paths::Paths;
 use crate::token::Masker;
 use crate::words;
@@ -13,18 +14,6 @@ const LINES: u32 = 400;
 const QUICK: Duration = Duration::from_secs(1);
 /// No more of a line is quoted, in characters.
 const QUOTED: usize = 300;
-
-/// Words that a manager's refusal has (docs/kasm-facts.md, 5): all of a row's in one line, in lower case.
-const REFUSALS: [&[&str]; 8] = [
-    &["token", "expired"],
-    &["token", "invalid"],
-    &["token", "not enough segments"],
-    &["token", "signature"],
-    &["decoding token"],
-    &["jwt", "expired"],
-    &["token", "unauthorized"],
-    &["registration", "denied"],
-];
 
 /// A component's log, from a moment on.
 pub(super) struct Log {
@@ -86,37 +75,9 @@ fn fresh<'a>(before: &str, now: &'a str) -> &'a str {
     }
 }
 
-fn is_refusal(line: &str) -> bool {
-    let line = docker::without_time(line).to_lowercase();
-    // What was sent is no answer.
-    !line.starts_with("post ") && REFUSALS.iter().any(|words| words.iter().all(|word| line.contains(word)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn refusals_are_known_by_the_managers_words_and_other_lines_are_none() {
-        for line in [
-            "ERROR: Error while decoding token: Not enough segments",
-            "2026-01-02T03:04:05.678Z The JWT token has expired.",
-            "Expired JWT utilized on register_component",
-            "Token has been expired beyond the configured refresh period",
-            "ERROR: Invalid manager token",
-        ] {
-            assert!(is_refusal(line), "{line}");
-        }
-        for line in [
-            "",
-            "POST https://m/api/admin/register_component {\"token\": \"expired\"}",
-            "register_component: done",
-            "curl: (7) Failed to connect",
-            "Connection expired, reconnecting",
-        ] {
-            assert!(!is_refusal(line), "{line}");
-        }
-    }
 
     #[test]
     fn only_what_is_new_in_a_log_counts() {

@@ -2,7 +2,7 @@
 
 use super::logs::{LOGS, Tail};
 use super::socket::{Ask, PATIENCE, get, send};
-use super::{Container, Details, Error, Info, Plugin, Session, change};
+use super::{Container, Details, Engine, Error, Info, Plugin, Session, change};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
@@ -103,6 +103,17 @@ pub async fn info(socket: &Path) -> Result<Info, Error> {
     let text = |key: &str| info[key].as_str().filter(|text| !text.is_empty());
     let version = text("ServerVersion").ok_or_else(|| Error::Nonsense("it has no ServerVersion".into()))?.to_owned();
     Ok(Info { version, root_dir: text("DockerRootDir").map(PathBuf::from) })
+}
+
+/// Its versions: a question that costs Docker nothing.
+pub async fn engine(socket: &Path) -> Result<Engine, Error> {
+    let answer = json(&get(socket, "/version", Error::Nonsense).await?)?;
+    let text = |key: &str| {
+        let text = answer[key].as_str().filter(|text| !text.is_empty())?;
+        Some(crate::words::one_line(text).chars().take(64).collect::<String>())
+    };
+    let version = text("Version").ok_or_else(|| Error::Nonsense("it has no Version".into()))?;
+    Ok(Engine { version, api: text("ApiVersion") })
 }
 
 /// The plugins it manages, also those that do not run.

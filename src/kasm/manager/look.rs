@@ -1,6 +1,6 @@
 //! A look at every stage on the way to the manager: name, proxy or connection, TLS, health.
 
-use super::{Answer, Clocks, Error, Health, Manager, Reached, Trust};
+use super::{Answer, Clocks, Error, Health, Manager, Reached, Trust, Validity};
 use crate::deadline::Deadline;
 use crate::net::proxy;
 use std::net::IpAddr;
@@ -33,6 +33,8 @@ pub struct Look {
     pub trust: Option<Trust>,
     /// Its clock and ours.
     pub clocks: Option<Clocks>,
+    /// When its certificate is valid; `None` where no answer came with one.
+    pub certificate: Option<Validity>,
     /// The health check.
     pub health: Option<Result<Health, Error>>,
 }
@@ -50,6 +52,7 @@ impl Manager {
             connection: None,
             trust: None,
             clocks: None,
+            certificate: None,
             health: None,
         };
         let found = async {
@@ -77,8 +80,8 @@ impl Manager {
             }
         };
         if open {
-            let Answer { trust, clocks, health } = self.ask(deadline).await;
-            look = Look { trust, clocks, health: Some(health), ..look };
+            let Answer { trust, clocks, certificate, health } = self.ask(deadline).await;
+            look = Look { trust, clocks, certificate, health: Some(health), ..look };
         }
         look
     }

@@ -1,0 +1,162 @@
+//! The node's state over HTTP: for probes, for Prometheus, for people. It only tells; nothing can be changed through it.
+//!
+//! ```text
+//! /          a page for people           /livez     200 while the work goes on
+//! /status    run and health, as JSON     /readyz    200 while the node is up
+//! /metrics   for Prometheus              /healthz   what the probes say; with ?verbose one line each
+//! ```
+//!
+//! It is served on a thread of its own, with a runtime of its own: however slow or hostile who asks may be, no step
+//! waits for it. A unix socket is always there; TCP is where `http.listen` says.
+
+mod answer;
+mod listen;
+mod page;
+mod pulse;
+pub mod request;
+mod serve;
+
+pub use answer::{Answer, Known, Question, answer};
+pub use pulse::Pulse;
+
+use super::follow::Follow;
+use super::metrics::Progress;
+use super::status::Status;
+use crate::health::Board;
+use crate::observe::Observer;
+use crate::paths::Paths;
+use crate::step::{Entry, Event, View};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The journal is looked at at most so often, however many ask.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the thread may take to end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The endpoint, for as long as one of these lives. Clones are of the same one.
+#[derive(Clone)]
+pub struct Endpoint {
+    thread: Arc<Thread>,
+    shared: Arc<Shared>,
+}
+
+/// The thread that serves.
+struct Thread {
+    wanted: Option<watch::Sender<Option<SocketAddr>>>,
+    over: Mutex<Receiver<()>>,
+}
+
+/// What every connection has in common.
+struct Shared {
+    board: Board,
+    pulse: Pulse,
+    looked: Mutex<Looked>,
+    progress: Mutex<Vec<Progress>>,
+    /// Where it listens on TCP.
+    bound: Mutex<Option<SocketAddr>>,
+}
+
+struct Looked {
+    follow: Follow,
+    last: Option<(Instant, Status)>,
+}
+
+impl Endpoint {
+    /// Begins to serve, on the unix socket alone. `observer` hears where it listens and what keeps it from that;
+    /// nothing of it is a failure. It serves for as long as this or a clone of it lives.
+    pub fn start(paths: &Paths, board: Board, pulse: Pulse, observer: Arc<dyn Observer>) -> Endpoint {
+        let looked = Mutex::new(Looked { follow: Follow::of(paths), last: None });
+        let (progress, bound) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { board, pulse, looked, progress, bound });
+        let ((wanted, hears), (done, over)) = (watch::channel(None), sync_channel(1));
+        let thread = Arc::new(Thread { wanted: Some(wanted), over: Mutex::new(over) });
+        let endpoint = Endpoint { thread, shared: shared.clone() };
+        let (paths, told) = (paths.clone(), observer.clone());
+        let serving = move || {
+            serve::run(&paths, &shared, hears, told.as_ref());
+            // Nobody may be waiting for it any more.
+            let _ = done.send(());
+        };
+        if let Err(error) = thread::Builder::new().name("http".into()).spawn(serving) {
+            observer.warn(&format!("HTTP is not served: a thread cannot be had: {error}"));
+        }
+        endpoint
+    }
+
+    /// Listens at this address on TCP, beside the unix socket; nothing: no longer. An address that cannot be had now
+    /// is tried again.
+    pub fn listen(&self, address: Option<SocketAddr>) {
+        if let Some(wanted) = &self.thread.wanted {
+            wanted.send_if_modified(|wanted| std::mem::replace(wanted, address) != address);
+        }
+    }
+
+    /// Where it listens on TCP now.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        *lock(&self.shared.bound)
+    }
+
+    /// A view of a run: it shows how far downloads are, which no journal has.
+    pub fn view(&self) -> impl View + use<> {
+        Downloads(self.shared.clone())
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.wanted = None;
+        let over = self.over.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // What it has left is replaced by the next process.
+        let _ = over.recv_timeout(FAREWELL);
+    }
+}
+
+impl Shared {
+    fn known(&self) -> Known {
+        Known {
+            run: self.run(),
+            health: self.board.look(),
+            progress: lock(&self.progress).clone(),
+            still: self.pulse.still(),
+        }
+    }
+
+    fn run(&self) -> Status {
+        let mut looked = lock(&self.looked);
+        if let Some((at, status)) = &looked.last
+            && at.elapsed() < LOOK
+        {
+            return status.clone();
+        }
+        let status = looked.follow.look();
+        looked.last = Some((Instant::now(), status.clone()));
+        status
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Downloads(Arc<Shared>);
+
+impl View for Downloads {
+    fn event(&mut self, entry: &Entry) {
+        if let Event::RunStarted { .. } = &entry.event {
+            lock(&self.0.progress).clear();
+        }
+    }
+
+    fn bytes(&mut self, step: &'static str, done: u64, total: Option<u64>) {
+        let mut progress = lock(&self.0.progress);
+        match progress.iter_mut().find(|of| of.step == step) {
+            Some(of) => (of.done, of.total) = (done, total),
+            None => progress.push(Progress { step: step.to_owned(), done, total }),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `/run/kasm-bootstrap/status.json`: the run and the node's health for whoever may read a file and nothing else.
+//!
+//! It is written by whoever works or watches, whole at once, from what is on record: so it does not matter that several
+//! may do so. A thread of its own writes; nothing ever waits for it but the very end, for a moment.
+
+use super::follow::Follow;
+use super::status::Status;
+use crate::durable;
+use crate::health::{Board, Health};
+use crate::paths::Paths;
+use crate::step::{Entry, Event, View};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Two writings are at least so far apart.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Without news there is a look at the health so often.
+const LOOK: Duration = Duration::from_secs(60);
+/// How long the last writing may take when the last view ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// No document of ours is longer, in bytes.
+const LIMIT: u64 = 4 << 20;
+/// The mode of the directory.
+const PASSABLE: u32 = 0o711;
+
+/// The whole document: also what the endpoint shows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Document {
+    /// The document's version; it counts up when a field changes its meaning. Fields that are added do not count.
+    pub schema: u32,
+    /// The last run.
+    pub run: Status,
+    /// The node's health; nothing where nobody watches it.
+    pub health: Option<Health>,
+}
+
+impl Document {
+    /// The version this program writes.
+    pub const SCHEMA: u32 = 1;
+
+    /// The document of this run and this health.
+    pub fn of(run: Status, health: Option<Health>) -> Document {
+        Document { schema: Document::SCHEMA, run, health }
+    }
+
+    /// As JSON, ending with a line feed.
+    pub fn json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a status holds nothing that JSON cannot");
+        text.push('\n');
+        text
+    }
+}
+
+/// The file's writer. Clones are views of the same one; when the last has gone, the last state is in the file.
+#[derive(Clone)]
+pub struct StatusFile(Arc<Handle>);
+
+struct Handle {
+    /// That something has changed; what it is, is on record.
+    news: Option<SyncSender<()>>,
+    over: Mutex<Receiver<()>>,
+}
+
+impl StatusFile {
+    /// Begins to keep the file. `board`: where the health is, for whoever watches; whoever does not leaves the health
+    /// in the file as it is. Nothing where no thread can be had.
+    pub fn start(paths: &Paths, board: Option<Board>) -> Option<StatusFile> {
+        let mut writer =
+            Writer { paths: paths.clone(), board, follow: Follow::of(paths), written: None, written_at: None };
+        // One more is on its way, whatever else happens meanwhile: that is all there is to know.
+        let (news, heard) = sync_channel(1);
+        let (done, over) = sync_channel(1);
+        let writing = move || {
+            writer.keep(&heard);
+            // Nobody may be waiting for it any more.
+            let _ = done.send(());
+        };
+        thread::Builder::new().name("status-file".into()).spawn(writing).ok()?;
+        Some(StatusFile(Arc::new(Handle { news: Some(news), over: Mutex::new(over) })))
+    }
+}
+
+impl View for StatusFile {
+    fn event(&mut self, entry: &Entry) {
+        // Only the journal has what a program says.
+        if !matches!(entry.event, Event::StepOutput { .. })
+            && let Some(news) = &self.0.news
+        {
+            // A full queue: it will be looked at anyway.
+            let _ = news.try_send(());
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.news = None;
+        let over = self.over.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // A disk that hangs: then the last state is missing, and the process ends all the same.
+        let _ = over.recv_timeout(FAREWELL);
+    }
+}
+
+struct Writer {
+    paths: Paths,
+    board: Option<Board>,
+    follow: Follow,
+    written: Option<Document>,
+    written_at: Option<Instant>,
+}
+
+impl Writer {
+    /// Until the last view has gone.
+    fn keep(&mut self, heard: &Receiver<()>) {
+        let directory = self.paths.run_dir();
+        durable::sweep(&directory, self.paths.status_file().file_name().and_then(|name| name.to_str()));
+        loop {
+            // It is for whoever can do without it: what cannot be written is tried again with the next news.
+            let _ = self.write();
+            let until = self.written_at.map_or_else(Instant::now, |at| at + PAUSE);
+            let mut wait = LOOK;
+            loop {
+                match heard.recv_timeout(wait) {
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Ok(()) => {
+                        wait = until.saturating_duration_since(Instant::now());
+                        if wait.is_zero() {
+                            break;
+                        }
+                    }
+                    Err(RecvTimeoutError::Disconnected) => {
+                        // See above.
+                        let _ = self.write();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let path = self.paths.status_file();
+        let health = match &self.board {
+            Some(board) => board.look(),
+            None => found(&path),
+        };
+        let document = Document::of(self.follow.look(), health);
+        if self.written.as_ref() == Some(&document) {
+            return Ok(());
+        }
+        self.written_at = Some(Instant::now());
+        run_directory(&self.paths)?;
+        durable::write(&path, document.json().as_bytes(), 0o644)?;
+        self.written = Some(document);
+        Ok(())
+    }
+}
+
+/// The health in the file that is there.
+fn found(path: &Path) -> Option<Health> {
+    #[derive(Deserialize)]
+    struct Found {
+        health: Option<Health>,
+    }
+    serde_json::from_slice::<Found>(&durable::read(path, LIMIT).ok()?).ok()?.health
+}
+
+/// Makes the directory of this boot's files one that everybody may pass through, and nobody else may list or change:
+/// each file in it has its own mode.
+///
+/// # Errors
+/// It cannot be made, or others could write to it.
+pub fn run_directory(paths: &Paths) -> io::Result<()> {
+    let directory = paths.run_dir();
+    durable::directory(&directory, PASSABLE)?;
+    let handle = File::open(&directory)?;
+    let found = handle.metadata()?;
+    if durable::others_can_write(&found) {
+        return Err(io::Error::other("other users can write to it, so what lies in it cannot be trusted"));
+    }
+    if found.mode() & 0o777 != PASSABLE && found.uid() == nix::unistd::geteuid().as_raw() {
+        handle.set_permissions(Permissions::from_mode(PASSABLE))?;
+    }
+    Ok(())
+}
