@@ -39,6 +39,7 @@ fn help_of_the_other_commands_fits_eighty_columns_too() {
     for command in [
         ["bake"].as_slice(),
         &["bundle"],
+        &["explain"],
         &["preflight"],
         &["plan", "install"],
         &["plan", "upgrade"],
