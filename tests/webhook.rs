@@ -4,7 +4,7 @@
 mod common;
 mod faults;
 
-use common::{Scene, holds, run, spoken, start};
+use common::{Scene, TOKEN, holds, run, spoken, start};
 use faults::disk::Disk;
 use kasm_bootstrap::error::{Exit, Failure};
 use kasm_bootstrap::intent::{Events, Form, Reporting, Role, WebhookIntent};
@@ -403,6 +403,27 @@ fn what_a_killed_process_had_on_the_disk_is_told_to_the_last_byte() {
     left.sort();
     assert_eq!(told, left);
     assert_eq!(count(), 0);
+}
+
+#[test]
+fn a_failing_boot_is_told_once_before_the_service_ends() {
+    let scene = Scene::new(&Options::default());
+    let receiver = Receiver::start(None, &[]);
+    let config = format!(
+        "role = \"agent\"\ntoken_format = \"jwt\"\n[release]\nurls = [\"{}\"]\nsha256 = \"{}\"\n[manager]\naddress = \"{}\"\n\
+         token = \"{TOKEN}\"\n[webhook]\nurl = \"{}\"\nevents = \"end\"\n",
+        scene.url(),
+        scene.release.sha256,
+        scene.manager.address(),
+        receiver.url(),
+    );
+    fs::create_dir_all(scene.root.join("etc/kasm-bootstrap")).unwrap();
+    fs::write(scene.root.join("etc/kasm-bootstrap/config.toml"), config).unwrap();
+    let (code, _, err) = spoken(&run(scene.command().arg("run")));
+    assert_eq!(code, 11, "{err}");
+    let documents = receiver.documents();
+    assert_eq!(names(&documents), ["run.ended"]);
+    assert_ne!(documents[0]["run"], "none");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! No answer and no file in JSON makes its reader panic, and what was read can be written and read again:
-//! the manager's health check, Docker's containers, cloud-init's records, the journal, the receipt, the health
+//! the manager's health check and its answer to a check-in, Docker's containers, cloud-init's records, the journal, the receipt, the health
 //! document. A certificate, which is no JSON, is read here too.
 
 #![no_main]
 
 use kasm_bootstrap::health::Health;
 use kasm_bootstrap::kasm::receipt::Receipt;
-use kasm_bootstrap::kasm::{docker, manager};
+use kasm_bootstrap::kasm::{checkin, docker, manager};
 use kasm_bootstrap::machine::{cloud_init, instance};
 use kasm_bootstrap::record;
 use kasm_bootstrap::report::{Status, lines};
@@ -16,6 +16,9 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     if let Some(came) = manager::came_instead(bytes) {
         assert!(came.chars().count() < 120 && !came.contains(|c: char| c.is_control()));
+    }
+    if let Some((said, _)) = checkin::refusal(200, bytes) {
+        assert!(said.chars().count() <= 200 && !said.contains(|c: char| c.is_control()));
     }
     for container in docker::parse(bytes).into_iter().flatten() {
         assert!(!container.describe().is_empty());

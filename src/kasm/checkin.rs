@@ -211,7 +211,7 @@ impl CheckIn {
             }
             body.extend_from_slice(&chunk);
         }
-        match refusal(status, &body) {
+        match refusal(status.as_u16(), &body) {
             None => Ok(()),
             Some((said, is_token)) => {
                 let said = Masker::new([&self.token]).mask(&said).into_owned();
@@ -263,7 +263,7 @@ impl CheckIn {
 
 /// What the manager has against it, if anything, and whether that is about the token. A failure may come with status
 /// 200 and an `error_message`.
-pub fn refusal(status: StatusCode, body: &[u8]) -> Option<(String, bool)> {
+pub fn refusal(status: u16, body: &[u8]) -> Option<(String, bool)> {
     let document: Option<Value> = serde_json::from_slice(body).ok();
     let message = document.as_ref().and_then(|document| document.get("error_message"));
     let said = match message {
@@ -280,16 +280,14 @@ pub fn refusal(status: StatusCode, body: &[u8]) -> Option<(String, bool)> {
             .any(|word| said.contains(word))
     };
     match (status, said) {
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, said) => {
-            Some((said.unwrap_or_else(|| format!("status {}", status.as_u16())), true))
-        }
+        (401 | 403, said) => Some((said.unwrap_or_else(|| format!("status {status}")), true)),
         (_, Some(said)) => {
             let about_token = is_about_token(&said);
             Some((said, about_token))
         }
-        (StatusCode::OK, None) if document.is_some() || body.trim_ascii().is_empty() => None,
-        (StatusCode::OK, None) => Some(("what came is not an answer of Kasm's API".into(), false)),
-        (status, None) => Some((format!("status {}", status.as_u16()), false)),
+        (200, None) if document.is_some() || body.trim_ascii().is_empty() => None,
+        (200, None) => Some(("what came is not an answer of Kasm's API".into(), false)),
+        (status, None) => Some((format!("status {status}"), false)),
     }
 }
 
@@ -300,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_whatever_its_status() {
-        let judge = |status: u16, body: &str| refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+        let judge = |status: u16, body: &str| refusal(status, body.as_bytes());
         for body in ["{}", "", " \n", r#"{"error_message": null}"#, r#"{"error_message": ""}"#, r#"{"ok": true}"#] {
             assert_eq!(judge(200, body), None, "{body}");
         }
@@ -329,7 +327,7 @@ mod tests {
         #[test]
         fn no_answer_makes_it_panic_or_talk_long(status in 100u16..1000, body in "\\PC{0,300}") {
             for body in [body.clone(), serde_json::json!({ "error_message": body }).to_string()] {
-                if let Some((said, _)) = refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes()) {
+                if let Some((said, _)) = refusal(status, body.as_bytes()) {
                     prop_assert!(said.chars().count() <= 200 && !said.contains(|c: char| c.is_control()));
                 }
             }

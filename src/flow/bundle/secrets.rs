@@ -25,6 +25,8 @@ pub fn given(ask: &Ask<'_>) -> Vec<Secret> {
                 secrets.push(secret.clone());
             }
         }
+        // Receivers of webhooks have keys in their addresses.
+        secrets.extend(loaded.merged.reporting().ok().and_then(|told| told.webhook).map(|webhook| webhook.url));
     }
     for (name, value) in &ask.environment {
         if let (Some(name), Some(value)) = (name.to_str(), value.to_str())

@@ -206,7 +206,7 @@ impl Developer {
             }
             body.extend_from_slice(&chunk);
         }
-        let Some((said, is_about_access)) = refusal(status, &body) else {
+        let Some((said, is_about_access)) = refusal(status.as_u16(), &body) else {
             return Ok(if body.trim_ascii().is_empty() { NOTHING.to_vec() } else { body });
         };
         let said = Masker::new([&self.key, &self.secret]).mask(&said).into_owned();
