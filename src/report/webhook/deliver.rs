@@ -34,7 +34,8 @@ const TRIES: u32 = 10;
 #[derive(Debug, Clone)]
 enum Next {
     Disk(Item),
-    Memory,
+    /// By its identifier.
+    Memory(String),
 }
 
 pub(super) struct Sender {
@@ -221,12 +222,13 @@ impl Sender {
             let end = items.iter().find(|item| ends && item.kind.is_final());
             return end.or(items.first()).cloned().map(Next::Disk);
         }
-        (!self.memory.is_empty()).then_some(Next::Memory)
+        let end = self.memory.iter().find(|(_, kind, _)| ends && kind.is_final());
+        end.or(self.memory.front()).map(|(id, ..)| Next::Memory(id.clone()))
     }
 
     fn read(&mut self, next: &Next) -> Option<(String, Kind, Vec<u8>)> {
         let item = match next {
-            Next::Memory => return self.memory.front().cloned(),
+            Next::Memory(wanted) => return self.memory.iter().find(|(id, ..)| id == wanted).cloned(),
             Next::Disk(item) => item,
         };
         match self.spool.body(item) {
@@ -306,7 +308,7 @@ impl Sender {
 
     fn forget(&mut self, next: &Next) {
         match next {
-            Next::Memory => drop(self.memory.pop_front()),
+            Next::Memory(told) => self.memory.retain(|(id, ..)| id != told),
             Next::Disk(item) => {
                 if let Err(error) = self.spool.remove(item) {
                     // It would be told again and again.
