@@ -1,5 +1,6 @@
 //! Kasm's conventions: command lines, what a release can do, where things lie, its HTTP API.
 
+pub mod checkin;
 pub mod classify;
 pub mod command_line;
 pub mod docker;

@@ -183,7 +183,9 @@ async fn a_probe_that_hangs_delays_no_other_and_is_asked_one_question_at_a_time(
     let node = Node::new();
     node.watched(async {
         seconds(60).await;
-        PROBES.map(|probe| node.asked(probe.name));
+        PROBES.iter().for_each(|probe| {
+            node.asked(probe.name);
+        });
         node.ears.heard();
         node.set("b", "hang");
         seconds(1200).await;
@@ -239,7 +241,9 @@ async fn while_a_run_is_at_work_nothing_is_asked_and_nothing_held_against_the_no
         PROBES.iter().for_each(|probe| node.set(probe.name, "fail"));
         seconds(40).await;
         node.ears.heard();
-        PROBES.map(|probe| node.asked(probe.name));
+        PROBES.iter().for_each(|probe| {
+            node.asked(probe.name);
+        });
         seconds(900).await;
         assert_eq!(PROBES.map(|probe| node.asked(probe.name)), [0, 0, 0]);
         let health = node.health();
