@@ -703,6 +703,29 @@ fn nothing_is_changed_and_nothing_secret_is_sent() {
 }
 
 #[test]
+fn every_probe_is_in_the_documentation_as_it_is() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/health.md")).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.ends_with(" |") && line.contains(" s | ")).collect();
+    let wanted: Vec<String> = health::probes()
+        .iter()
+        .map(|probe| {
+            let vital = if probe.vital { "yes" } else { "" };
+            format!("| `{}` | {} | {vital} | {} s | ", probe.name, probe.about, probe.every.as_secs())
+        })
+        .collect();
+    assert_eq!(rows.len(), wanted.len());
+    for (row, wanted) in rows.iter().zip(&wanted) {
+        assert!(row.starts_with(wanted), "{wanted}");
+    }
+    // Every number that a node tells is there too.
+    let health = runtime().block_on(health::ask_all(&context(&agent()), None));
+    for (probe, measure) in health.probes.iter().flat_map(|probe| probe.measures.iter().map(move |one| (probe, one))) {
+        let row = rows.iter().find(|row| row.starts_with(&format!("| `{}` ", probe.name))).unwrap();
+        assert!(row.contains(&format!("`{}`", measure.name)), "{} of {}", measure.name, probe.name);
+    }
+}
+
+#[test]
 fn documents_of_earlier_versions_are_still_read() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/health");
     let mut read = 0;
