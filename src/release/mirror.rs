@@ -4,7 +4,7 @@ use super::Digest;
 use super::signature::Flaw;
 use crate::deadline::Deadline;
 use crate::intent::Source;
-use crate::net::redact;
+use crate::net::{redact, retry};
 use reqwest::Url;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -95,7 +95,7 @@ impl Mirror {
             close |= self.unknown_name >= UNKNOWN_NAME_TRIES;
         }
         if let Some(after) = fault.after {
-            self.not_before = Instant::now() + after.min(Duration::from_secs(24 * 3600));
+            self.not_before = Instant::now() + retry::spread(after.min(Duration::from_secs(24 * 3600)), deadline);
             if after >= deadline.remaining() {
                 text = format!("{text}, and asks to come back in {} s, which is too late", after.as_secs());
                 close = true;
