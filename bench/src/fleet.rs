@@ -62,7 +62,11 @@ pub fn run(words: &[&str]) -> Fallible<()> {
     let options = Options::read(words)?;
     room_for(options.nodes as u64 * 8 + 256)?;
     let scratch = tempfile::tempdir()?;
-    let release: Vec<u8> = (0..options.bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
+    let mut release: Vec<u8> = (0..options.bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
+    // What begins otherwise is no gzip file, and is not downloaded.
+    for (byte, wanted) in release.iter_mut().zip([0x1f, 0x8b, 8]) {
+        *byte = wanted;
+    }
     let digest: String = Sha256::digest(&release).iter().map(|byte| format!("{byte:02x}")).collect();
     let world = World::start(&options, release);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -73,7 +77,8 @@ pub fn run(words: &[&str]) -> Fallible<()> {
                 let directory = scratch.path().join(number.to_string());
                 let (url, manager, digest) = (world.release(number), world.manager(), digest.clone());
                 tokio::task::spawn_local(async move {
-                    let trouble = node(&directory, url, manager, &digest).await.err().map(|error| error.to_string());
+                    let trouble =
+                        node(&directory, url, manager, &digest).await.err().map(|error| whole(error.as_ref()));
                     // What it has fetched is not needed any more, and there are many.
                     let _ = std::fs::remove_dir_all(&directory);
                     Ended { after: begun.elapsed(), trouble }
@@ -110,6 +115,14 @@ async fn node(directory: &Path, url: String, manager: HostPort, digest: &str) ->
     fetched?;
     healthy?;
     Ok(())
+}
+
+/// An error with all its causes.
+fn whole(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", whole(cause)),
+        None => error.to_string(),
+    }
 }
 
 /// Every node has a few connections, and so has the world.

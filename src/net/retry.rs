@@ -124,6 +124,18 @@ impl Backoff {
     }
 }
 
+/// The pause after a server was too busy for the `times`th time and named none: drawn at random below a ceiling that
+/// begins high, because what it needs is that those it has turned away together come back one after the other.
+pub fn after_busy(times: u32) -> Duration {
+    let ceiling = Duration::from_secs(2).saturating_mul(1 << times.clamp(1, 8)).min(SPREAD);
+    between(Backoff::FIRST, ceiling)
+}
+
+/// Any span between two, each as likely as the other.
+fn between(least: Duration, most: Duration) -> Duration {
+    least + most.saturating_sub(least).mul_f64(random_fraction())
+}
+
 /// Nobody waits longer than this beyond what a server asked for.
 const SPREAD: Duration = Duration::from_secs(30);
 
@@ -170,10 +182,15 @@ mod tests {
             let at = waits.iter().filter(|wait| wait.as_secs() == second).count();
             assert!(at <= 80, "{at} of 400 in second {second}");
         }
-        assert!(spread(Duration::from_secs(3600), Deadline::after(Duration::from_secs(7200))) <= Duration::from_secs(3630));
+        assert!(
+            spread(Duration::from_secs(3600), Deadline::after(Duration::from_secs(7200))) <= Duration::from_secs(3630)
+        );
         // What is asked for may be all the time there is.
         assert_eq!(spread(asked, Deadline::after(Duration::from_secs(5))), asked);
         assert_eq!(spread(Duration::ZERO, deadline), Duration::ZERO);
+        for times in 0..100 {
+            assert!((Backoff::FIRST..=SPREAD).contains(&after_busy(times)), "{times}");
+        }
     }
 
     #[test]

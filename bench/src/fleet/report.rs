@@ -138,7 +138,9 @@ impl Results {
             return Err(format!("{} nodes did not end well; the first: {first}", self.troubles.len()).into());
         }
         if let Some(load) = self.loads.iter().find(|load| load.again > 20 && load.ratio() > MOST_PEAK) {
-            return Err(format!("retries come together at the {}: {:.1} times the mean", load.name, load.ratio()).into());
+            return Err(
+                format!("retries come together at the {}: {:.1} times the mean", load.name, load.ratio()).into()
+            );
         }
         match self.multiplied() <= MOST_BYTES {
             true => Ok(()),
