@@ -16,7 +16,7 @@
 //!                          └─ intent        what the operator asked for: plain data
 //!                              └─ token net     well-formed tokens; the HTTP client
 //!                                  └─ observe record   how work tells what it does; small files of ours
-//!                                      └─ paths error secret deadline durable blocking words
+//!                                      └─ paths error secret deadline durable blocking words reasons
 //! ```
 //!
 //! A test reads the sources and holds them to this.
@@ -40,6 +40,7 @@ pub mod net;
 pub mod observe;
 pub mod paths;
 pub mod preflight;
+pub mod reasons;
 pub mod record;
 pub mod release;
 pub mod report;

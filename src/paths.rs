@@ -161,6 +161,8 @@ paths! {
     /// Our snippet there while the installer runs.
     apt_snippet = "/etc/apt/apt.conf.d/99kasm-bootstrap";
 
+    /// Where systemd puts the credentials of our service (systemd.exec(5), "Credentials").
+    credentials = "/run/credentials/kasm-bootstrap.service";
     /// Present while systemd is the init system (sd_booted(3)).
     systemd_booted = "/run/systemd/system";
     /// Where cloud-init says what it does on this boot (its documentation, "Instance metadata" and "CLI

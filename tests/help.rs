@@ -27,6 +27,7 @@ fn help_fits_eighty_columns_and_says_what_each_command_is_for() {
     insta::assert_snapshot!("plan", help(&["plan"]));
     insta::assert_snapshot!("status", help(&["status"]));
     insta::assert_snapshot!("health", help(&["health"]));
+    insta::assert_snapshot!("timeline", help(&["timeline"]));
     insta::assert_snapshot!("token-check", help(&["token", "check"]));
     insta::assert_snapshot!("apt-wait", help(&["apt-wait"]));
     insta::assert_snapshot!("release", help(&["release"]));
@@ -37,7 +38,10 @@ fn help_fits_eighty_columns_and_says_what_each_command_is_for() {
 fn help_of_the_other_commands_fits_eighty_columns_too() {
     for command in [
         ["bake"].as_slice(),
+        &["bundle"],
+        &["explain"],
         &["preflight"],
+        &["checkin"],
         &["plan", "install"],
         &["plan", "upgrade"],
         &["token"],

@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 11] = [
     &["intent"],
     &["token", "net"],
     &["observe", "record"],
-    &["paths", "error", "secret", "deadline", "durable", "blocking", "words"],
+    &["paths", "error", "secret", "deadline", "durable", "blocking", "words", "reasons"],
 ];
 
 fn floor(room: &str) -> usize {

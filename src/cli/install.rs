@@ -1,7 +1,7 @@
 //! `kasm-bootstrap install`: one shot, safe to repeat.
 
 use super::kasm_flags::KasmFlags;
-use super::{Global, answer::Answer, plan, views};
+use super::{Global, answer::Answer, plan, reports, views};
 use crate::error::Failure;
 use crate::flow;
 use crate::intent::Intent;
@@ -30,5 +30,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     if args.kasm.dry_run {
         return plan::install(&paths, intent);
     }
-    Ok(Answer::of_run(flow::install::run(&paths, intent, views::views(global)).await?))
+    let reporting = intent.reporting.clone();
+    let run = async |views| flow::install::run(&paths, intent, views).await;
+    Ok(Answer::of_run(reports::told(global, &reporting, run).await?))
 }

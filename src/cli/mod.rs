@@ -4,14 +4,18 @@
 pub mod answer;
 pub mod apt_wait;
 pub mod bake;
+pub mod bundle;
+pub mod checkin;
 pub mod config;
 pub mod duration;
+pub mod explain;
 pub mod health;
 pub mod install;
 pub mod kasm_flags;
 pub mod plan;
 pub mod preflight;
 pub mod release;
+pub mod reports;
 pub mod rollback;
 pub mod run;
 pub mod status;
@@ -93,12 +97,16 @@ enum Command {
     Preflight(preflight::Args),
     /// What the last run did and where the time went
     Status(status::Args),
-    /// Where its time went, as text or as a picture
+    /// Where the time of the last run went, as text or a picture
     Timeline(timeline::Args),
     /// How the node is now: what is wrong first, each with its remedy
     Health(health::Args),
+    /// What a reason code means, and what to do
+    Explain(explain::Args),
     /// Tokens: check one, list this node's, repair what does not work
     Token(token::Args),
+    /// Tell the manager of a server pool how far this machine is
+    Checkin(checkin::Args),
     /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
     AptWait(apt_wait::Args),
     /// Fetch, verify and unpack a kasm_release
@@ -107,6 +115,8 @@ enum Command {
     Config(config::Args),
     /// Put into an image what its machines would fetch and install
     Bake(bake::Args),
+    /// One file for a support ticket: logs and facts, masked
+    Bundle(bundle::Args),
 }
 
 /// The command line as clap knows it: what man pages and completions are made from.
@@ -158,10 +168,13 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Status(args) => status::run(global, args).await,
         Command::Timeline(args) => timeline::run(global, args).await,
         Command::Health(args) => health::run(global, args).await,
+        Command::Explain(args) => explain::run(global, args),
         Command::Token(args) => token::run(global, args).await,
+        Command::Checkin(args) => checkin::run(global, args).await,
         Command::AptWait(args) => apt_wait::run(global, args).await,
         Command::Release(args) => release::run(global, args).await,
         Command::Config(args) => config::run(global, args).await,
         Command::Bake(args) => bake::run(global, args).await,
+        Command::Bundle(args) => bundle::run(global, args).await,
     }
 }

@@ -1,6 +1,6 @@
 //! `kasm-bootstrap rollback`: back to the version before.
 
-use super::{Global, answer::Answer, plan, views};
+use super::{Global, answer::Answer, plan, reports, views};
 use crate::config::{self, Layer};
 use crate::error::Failure;
 use crate::flow::rollback::{self, Asked};
@@ -51,8 +51,10 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
         network: loaded.merged.network()?,
         settle: loaded.merged.settle()?,
     };
+    let reporting = loaded.merged.reporting()?;
     if args.dry_run {
         return plan::rollback(&paths, &asked);
     }
-    Ok(Answer::of_run(rollback::run(&paths, &asked, views::views(global)).await?))
+    let run = async |views| rollback::run(&paths, &asked, views).await;
+    Ok(Answer::of_run(reports::told(global, &reporting, run).await?))
 }

@@ -1,5 +1,6 @@
 //! `kasm-bootstrap run`: the service.
 
+use super::reports::{self, FAREWELL, Reports};
 use super::teller::Teller;
 use super::{Global, answer::Answer, views};
 use crate::config::{self, Layer};
@@ -13,7 +14,9 @@ use crate::report::status_file::StatusFile;
 use crate::report::systemd::Systemd;
 use crate::step::View;
 use serde_json::json;
+use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Flags of `run`: none of its own. What it is to do is in the configuration.
 #[derive(Debug, clap::Args)]
@@ -32,11 +35,16 @@ Examples:
   kasm-bootstrap plan install              What it would install
   kasm-bootstrap status --wait             Wait until it has installed";
 
+/// How long it waits for what is still to be told when it is told to stop: what is left is told by the next start.
+const STOPPING: Duration = Duration::from_secs(2);
+
 /// Runs the command.
 pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let paths = global.paths();
     let systemd = Systemd::from_environment();
-    let console = Arc::new(Console { systemd: systemd.clone(), teller: Teller::new(global) });
+    let teller = Arc::new(Teller::new(global));
+    let observer: Arc<dyn Observer> = teller.clone();
+    let console = Arc::new(Console { systemd: systemd.clone(), teller });
     let file = global.config.as_deref();
     let load = || config::load(&global.sources(&paths, Layer::default()));
     // As far as it is configured at that moment.
@@ -46,10 +54,22 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let endpoint = Endpoint::start(&paths, board.clone(), pulse.clone(), console.clone());
     endpoint.listen(options().listen);
     let status_file = StatusFile::start(&paths, Some(board.clone()));
+    // Started once, and anew where the configuration is another by then.
+    let senders: RefCell<Option<Reports>> = RefCell::default();
+    let told = || {
+        let mut senders = senders.borrow_mut();
+        if let Some(reporting) = load().ok().and_then(|loaded| loaded.merged.reporting().ok())
+            && !senders.as_ref().is_some_and(|senders| senders.are_for(&reporting))
+        {
+            *senders = Some(Reports::start(&paths, &reporting, &observer));
+        }
+        senders.clone()
+    };
     let views = || {
         // Whoever asks for views has read the configuration, which may have come only now.
         endpoint.listen(options().listen);
         let mut views = views::of_a_person(global);
+        views.extend(told().iter().flat_map(Reports::views));
         views.push(Box::new(systemd.clone()));
         views.push(Box::new(endpoint.view()));
         views.extend(status_file.clone().map(|file| Box::new(file) as Box<dyn View>));
@@ -60,12 +80,22 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     };
     let boot = Boot { paths: &paths, file, load: &load, supervisor: console.as_ref(), views: &views, board };
     let life = async {
+        // What the process before this one could not tell.
+        if reports::is_something_left(&paths) {
+            told();
+        }
         let result = boot::run(boot).await;
         if let Err(failure) = &result {
             systemd.status(&format!("failed: {} [{}]", failure.message, failure.reason));
             if let Some(console) = serial() {
                 console.failure(failure);
             }
+            told().iter().for_each(|told| told.failure(failure));
+        }
+        let limit = if result.is_ok() { STOPPING } else { FAREWELL };
+        let senders = senders.borrow().clone();
+        if let Some(senders) = senders {
+            senders.finish(limit).await.iter().for_each(|text| console.warn(text));
         }
         result
     };
@@ -76,7 +106,7 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
 /// Tells systemd, and whoever reads standard error.
 struct Console {
     systemd: Systemd,
-    teller: Teller,
+    teller: Arc<Teller>,
 }
 
 impl Observer for Console {

@@ -1,6 +1,6 @@
 //! `kasm-bootstrap token`.
 
-mod list;
+pub(super) mod list;
 mod repair;
 
 use super::{Global, answer::Answer};

@@ -1,7 +1,7 @@
 //! `kasm-bootstrap upgrade`: to another version, or back to where it was.
 
 use super::kasm_flags::KasmFlags;
-use super::{Global, answer::Answer, plan, views};
+use super::{Global, answer::Answer, plan, reports, views};
 use crate::config::{self, Layer};
 use crate::error::Failure;
 use crate::flow::upgrade::{self, Options};
@@ -70,5 +70,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     if args.kasm.dry_run {
         return plan::upgrade(&paths, intent, options);
     }
-    Ok(Answer::of_run(upgrade::run(&paths, intent, options, views::views(global)).await?))
+    let reporting = intent.reporting.clone();
+    let run = async |views| upgrade::run(&paths, intent, options, views).await;
+    Ok(Answer::of_run(reports::told(global, &reporting, run).await?))
 }

@@ -13,6 +13,11 @@ pub fn key(typed: &str) -> Option<String> {
     let typed = typed.to_lowercase().replace('-', "_");
     let last = typed.rsplit('.').next().unwrap_or(&typed);
     let usable = || schema::SETTINGS.iter().filter(|setting| !setting.flag_only);
+    let table = typed.rsplit_once('.').map(|(table, _)| table);
+    let beside = |setting: &&Setting| table.is_some() && setting.split().0 == table && setting.also.contains(&last);
+    if let Some(known) = usable().find(beside) {
+        return Some(known.key.to_owned());
+    }
     let same = usable().filter(|setting| setting.split().1 == last);
     if let Some(same) = same.min_by_key(|setting| distance(&typed, setting.key).0) {
         return Some(same.key.to_owned());

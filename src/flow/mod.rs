@@ -2,6 +2,7 @@
 
 pub mod bake;
 pub mod boot;
+pub mod bundle;
 pub mod install;
 pub mod repair;
 pub mod rollback;

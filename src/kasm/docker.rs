@@ -11,7 +11,10 @@ mod logs;
 mod socket;
 mod version;
 
-pub use ask::{containers, details, engine, info, logs, parse, parse_details, parse_sessions, plugins, sessions};
+pub use ask::{
+    Document, containers, details, document, engine, info, logs, parse, parse_details, parse_sessions, plugins,
+    sessions,
+};
 pub use change::{enable_plugin, restart};
 pub use logs::{demultiplex, without_time};
 pub use version::{OLDEST, Version, version};

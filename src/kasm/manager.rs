@@ -16,6 +16,7 @@ use crate::paths::Paths;
 pub use certificate::Validity;
 pub use clock::{Clocks, REMEDY as CLOCK_REMEDY};
 pub use error::Error;
+pub(in crate::kasm) use error::classify;
 pub use fault::Fault;
 pub use look::{Look, Through};
 use std::hash::{BuildHasher, RandomState};

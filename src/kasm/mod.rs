@@ -1,7 +1,9 @@
 //! Kasm's conventions: command lines, what a release can do, where things lie, its HTTP API.
 
+pub mod checkin;
 pub mod classify;
 pub mod command_line;
+pub mod developer;
 pub mod docker;
 pub mod error;
 #[doc(hidden)]

@@ -1,7 +1,7 @@
 //! A run in journald, with fields to search by: `journalctl KASM_STEP=fetch`, `KASM_RUN=…`,
 //! `KASM_REASON=token.placeholder`.
 
-use super::lines;
+use super::{lines, message};
 use crate::health;
 use crate::step::{Ending, Entry, Event, View};
 use crate::words;
@@ -63,8 +63,10 @@ fn level(event: &Event) -> Level {
     }
 }
 
-fn fields(entry: &Entry) -> Vec<(&'static str, String)> {
+/// The fields of an entry beside its message.
+pub fn fields(entry: &Entry) -> Vec<(&'static str, String)> {
     let mut fields = vec![("KASM_RUN", entry.run.clone()), ("KASM_MS", entry.ms.to_string())];
+    fields.extend(message::id(&entry.event).map(|id| ("MESSAGE_ID", id.to_owned())));
     match &entry.event {
         Event::RunStarted { verb, .. } => fields.push(("KASM_VERB", verb.clone())),
         Event::StepStarted { step }

@@ -104,7 +104,7 @@ fn about_the_run(out: &mut Exposition, run: &Status, progress: &[Progress]) {
 }
 
 fn about_the_steps(out: &mut Exposition, run: &Status, progress: &[Progress]) {
-    let begun = || run.steps.iter().filter(|step| step.began_ms.is_some());
+    let begun = || run.steps.iter().filter(|step| step.began_ms.is_some() && step.state != "skipped");
     if begun().next().is_some() {
         out.family("step_duration_seconds", "gauge", "How long a step of the last run took, or has taken so far.");
         begun().for_each(|step| out.sample("step_duration_seconds", &[("step", &step.name)], from_ms(step.took_ms)));
@@ -156,7 +156,8 @@ fn about_probes(out: &mut Exposition, probes: &[ProbeStatus]) {
             out.sample("probe_level", &[("probe", name), ("level", level.as_str())], flag(probe.level == level));
         }
     }
-    let when: [(_, _, fn(&ProbeStatus) -> Option<f64>); 3] = [
+    type Read = fn(&ProbeStatus) -> Option<f64>;
+    let when: [(&str, &str, Read); 3] = [
         ("probe_since_timestamp_seconds", "Since when a probe stands as it does.", |probe| seconds(&probe.since)),
         ("probe_checked_timestamp_seconds", "When a probe was asked last.", |probe| seconds(&probe.checked)),
         ("probe_duration_seconds", "How long its last answer took.", |probe| Some(from_ms(probe.took_ms))),

@@ -1,11 +1,13 @@
 //! The views of the journal: what a person, a terminal, journald and a program see of a run.
 
+pub mod checkin;
 pub mod console;
 pub mod follow;
 pub mod http;
 pub mod journald;
 pub mod lines;
 pub mod markup;
+pub mod message;
 pub mod metrics;
 pub mod status;
 pub mod status_file;

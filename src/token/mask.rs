@@ -4,9 +4,12 @@
 //! a token or stands where one stands. The first is exact; the second is a guess that rather hides a word
 //! too many, but leaves messages such as `decoding token: Not enough segments` alone.
 
+mod shapes;
+
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+pub use shapes::is_secret as is_secret_name;
 use std::borrow::Cow;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -20,6 +23,7 @@ pub const SHORTEST_MASKED: usize = 6;
 /// Hides secrets. Works in time linear in the text, for a fixed set of secrets.
 pub struct Masker {
     patterns: Vec<Pattern>,
+    thorough: bool,
 }
 
 struct Pattern {
@@ -48,7 +52,13 @@ impl Masker {
         }
         patterns.sort_by(|a, b| b.text.len().cmp(&a.text.len()).then_with(|| a.text.cmp(&b.text)));
         patterns.dedup_by(|a, b| *a.text == *b.text);
-        Masker { patterns }
+        Masker { patterns, thorough: false }
+    }
+
+    /// The same, and it hides whatever else has the shape of a secret: private keys, credentials in URLs, cloud
+    /// keys, the values of names such as `password`. For text that leaves the machine; give it whole.
+    pub fn thorough(self) -> Masker {
+        Masker { thorough: true, ..self }
     }
 
     /// The text without secrets; borrowed if there were none. Any text is taken; for a stream, give whole
@@ -69,6 +79,9 @@ impl Masker {
         }
         jwts(text, &mut spans);
         named(text, &mut spans);
+        if self.thorough {
+            shapes::find(text, &mut spans);
+        }
         if spans.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -97,6 +110,16 @@ impl Masker {
         masked.push_str(&text[done..]);
         Cow::Owned(masked)
     }
+}
+
+/// What stands behind names that announce a secret in a configuration file. A value that is too short to be looked
+/// for, or is a mere word such as `true`, is none.
+pub fn announced(text: &str) -> Vec<Secret> {
+    let values = shapes::announced_values(text).into_iter().map(str::trim);
+    values
+        .filter(|value| value.len() >= 12 || (value.len() >= SHORTEST_MASKED && looks_random(value)))
+        .map(Secret::new)
+        .collect()
 }
 
 /// All forms one secret is looked for in.

@@ -20,7 +20,7 @@ pub use clock::{Judge, in_words};
 pub use error::Error;
 pub use jwt::{Claims, MAX_JWT};
 pub use key::{KeyFault, MAX_KEY_FILE, PublicKey};
-pub use mask::{MASK, Masker, SHORTEST_MASKED};
+pub use mask::{MASK, Masker, SHORTEST_MASKED, announced, is_secret_name};
 pub use opaque::{MAX_OPAQUE, MIN_OPAQUE};
 pub use placeholder::Placeholder;
 pub use refusal::{Fault, JsonFault, Place, Refusal, Segment};

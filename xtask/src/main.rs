@@ -1,7 +1,8 @@
 //! `cargo xtask docs [DIR]`: the man pages and the shells' completions, from the command line as the binary
 //! itself has it. They are in the packages and not in the binary. `cargo xtask faults DIR`: the tables of
-//! `docs/faults.md`, from what the tests saw.
+//! `docs/faults.md`, from what the tests saw. `cargo xtask errors`: the index of `docs/errors`, from its pages.
 
+mod errors;
 mod faults;
 mod man;
 
@@ -15,10 +16,14 @@ fn main() -> ExitCode {
     let directory = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["docs"] => PathBuf::from("target/docs"),
         ["docs", directory] => PathBuf::from(directory),
-        ["faults", records] => return report(faults::write(Path::new("docs/faults.md"), Path::new(records))),
+        ["faults", records] => {
+            return report(faults::write(Path::new("docs/faults.md"), Path::new(records)), "cells in docs/faults.md");
+        }
+        ["errors"] => return report(errors::write(Path::new("docs/errors/README.md")), "reasons in docs/errors"),
         _ => {
             eprintln!(
-                "usage: cargo xtask docs [DIR]    (target/docs where none is given)\n       cargo xtask faults DIR"
+                "usage: cargo xtask docs [DIR]    (target/docs where none is given)\n       cargo xtask faults DIR\n       \
+                 cargo xtask errors"
             );
             return ExitCode::from(2);
         }
@@ -35,10 +40,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn report(written: io::Result<usize>) -> ExitCode {
+fn report(written: io::Result<usize>, what: &str) -> ExitCode {
     match written {
         Ok(count) => {
-            println!("{count} cells in docs/faults.md");
+            println!("{count} {what}");
             ExitCode::SUCCESS
         }
         Err(error) => {

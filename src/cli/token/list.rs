@@ -17,7 +17,7 @@ const SCHEMA: u32 = 1;
 const WIDTH: usize = 80;
 
 /// Flags of `token list`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// End with 11 if some token is not good

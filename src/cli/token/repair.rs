@@ -2,7 +2,7 @@
 
 use crate::cli::answer::Answer;
 use crate::cli::kasm_flags::{absolute, secret, set, warn_of_visible};
-use crate::cli::{Global, views};
+use crate::cli::{Global, reports, views};
 use crate::config::layer::Raw;
 use crate::config::{self, Layer};
 use crate::error::Failure;
@@ -106,7 +106,9 @@ pub async fn run(global: &Global, args: &Args) -> Result<Answer, Failure> {
     if args.dry_run {
         return Ok(shown(&repair::preview(&paths, intent).await?));
     }
-    Ok(Answer::of_run(repair::run(&paths, intent, views::views(global)).await?))
+    let reporting = loaded.merged.reporting()?;
+    let run = async |views| repair::run(&paths, intent, views).await;
+    Ok(Answer::of_run(reports::told(global, &reporting, run).await?))
 }
 
 fn shown(preview: &Preview) -> Answer {

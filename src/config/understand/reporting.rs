@@ -5,7 +5,7 @@ use super::super::meaning::{self, Meaning};
 use super::super::merged::Merged;
 use super::super::value::{self, Wrong};
 use super::Reader;
-use crate::intent::{Events, Form, Reporting, WebhookIntent};
+use crate::intent::{Events, Form, HostPort, Reporting, WebhookIntent};
 use crate::secret::Secret;
 
 /// The shortest secret that events are signed with, in bytes: whoever has one signed event can try shorter ones.
@@ -17,6 +17,34 @@ impl Merged {
         let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
         let reporting = reader.reporting();
         Error::of(reader.errors).map_or(Ok(reporting), Err)
+    }
+}
+
+impl Merged {
+    /// The check-in token and the manager it is for, for those who need no more: both must be there and right.
+    pub fn checkin(&self) -> Result<(Secret, HostPort), Error> {
+        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
+        const KEY: &str = "manager.checkin_token";
+        let token = match self.secret(KEY) {
+            Some(Ok(token)) => Some(token.clone()),
+            Some(Err(error)) => {
+                reader.errors.push(error);
+                None
+            }
+            None => {
+                let help = "give --token-file FILE (`-` for standard input), or the systemd credential checkin-token";
+                reader.missing(KEY, help, None);
+                None
+            }
+        };
+        let help = "give --manager-hostname HOST, or manager.address in the configuration";
+        let address = reader.manager_address("manager.address", help);
+        let Reader { errors, .. } = reader;
+        match (Error::of(errors), token.zip(address)) {
+            (None, Some(found)) => Ok(found),
+            (Some(error), _) => Err(error),
+            (None, None) => Err(Error::Missing { key: KEY, help: help.into(), emptied: None }),
+        }
     }
 }
 
@@ -103,7 +131,7 @@ mod tests {
     fn what_is_wrong_with_a_webhook_is_said_without_its_address() {
         for (url, more) in [
             ("ftp://host/T0P/KEY", ""),
-            ("https:///T0P/KEY", ""),
+            ("https://:80/KEY", ""),
             ("http://user:KEY@host/", ""),
             ("https://user:KEY@host/", "[network]\ninsecure = true\n"),
             ("KEY", ""),

@@ -42,10 +42,10 @@ pub struct RunOptions {
     pub watch: Duration,
     /// Whether a run is told on the machine's serial console.
     pub console: bool,
-    /// What is done about a node that is not well.
-    pub remedies: Remedies,
     /// Where HTTP requests are answered on TCP, beside the unix socket.
     pub listen: Option<SocketAddr>,
+    /// What is done about a node that is not well.
+    pub remedies: Remedies,
 }
 
 impl Default for RunOptions {
@@ -55,8 +55,8 @@ impl Default for RunOptions {
             wait: Duration::from_secs(10 * 60),
             watch: Duration::from_secs(30),
             console: true,
-            remedies: Remedies::default(),
             listen: None,
+            remedies: Remedies::default(),
         }
     }
 }
@@ -105,8 +105,8 @@ impl Reader<'_> {
             wait: self.parsed("run.wait", value::duration).unwrap_or(usual.wait),
             watch: watch.unwrap_or(usual.watch),
             console: self.parsed("run.console", value::boolean).unwrap_or(usual.console),
-            remedies,
             listen: self.parsed("http.listen", value::listen),
+            remedies,
         }
     }
 }

@@ -45,6 +45,36 @@ pub async fn details(socket: &Path, name: &str) -> Result<Details, Error> {
     parse_details(&body)
 }
 
+/// An answer of Docker's as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    /// "Get version".
+    Version,
+    /// "Get system information".
+    Info,
+    /// "List plugins".
+    Plugins,
+    /// "List containers", all of them.
+    Containers,
+    /// "Inspect a container", of this name.
+    Container(String),
+}
+
+/// Asks for a document, of at most 8 MiB. Not masked: it may hold tokens.
+///
+/// # Errors
+/// [`Error::Unknown`] if there is no container of this name.
+pub async fn document(socket: &Path, document: &Document) -> Result<Value, Error> {
+    let target = match document {
+        Document::Version => "/version".to_owned(),
+        Document::Info => "/info".to_owned(),
+        Document::Plugins => "/plugins".to_owned(),
+        Document::Containers => "/containers/json?all=1".to_owned(),
+        Document::Container(name) => format!("/containers/{}/json", change::part(name)?),
+    };
+    json(&get(socket, &target, Error::Nonsense).await?)
+}
+
 /// The last lines of what a container wrote to both its outputs, oldest first, at most 10,000 of them and at
 /// most 1 MiB. Not masked: it may hold tokens.
 ///

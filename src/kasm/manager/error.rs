@@ -273,7 +273,7 @@ impl Explain for Error {
 }
 
 /// What a failed request means, read from its whole chain of causes.
-pub(super) fn classify(manager: &str, error: reqwest::Error) -> Error {
+pub(in crate::kasm) fn classify(manager: &str, error: reqwest::Error) -> Error {
     let manager = manager.to_owned();
     let cause = || net::describe(&error);
     let mentions = |words: &str| chain(&error).any(|cause| cause.to_string().contains(words));

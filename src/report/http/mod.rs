@@ -27,6 +27,7 @@ use crate::observe::Observer;
 use crate::paths::Paths;
 use crate::step::{Entry, Event, View};
 use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,12 +35,20 @@ use tokio::sync::watch;
 
 /// The journal is looked at at most so often, however many ask.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the thread may take to end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The endpoint, for as long as one of these lives. Clones are of the same one.
 #[derive(Clone)]
 pub struct Endpoint {
-    wanted: Arc<watch::Sender<Option<SocketAddr>>>,
+    thread: Arc<Thread>,
     shared: Arc<Shared>,
+}
+
+/// The thread that serves.
+struct Thread {
+    wanted: Option<watch::Sender<Option<SocketAddr>>>,
+    over: Mutex<Receiver<()>>,
 }
 
 /// What every connection has in common.
@@ -64,10 +73,15 @@ impl Endpoint {
         let looked = Mutex::new(Looked { follow: Follow::of(paths), last: None });
         let (progress, bound) = (Mutex::default(), Mutex::default());
         let shared = Arc::new(Shared { board, pulse, looked, progress, bound });
-        let (wanted, hears) = watch::channel(None);
-        let endpoint = Endpoint { wanted: Arc::new(wanted), shared: shared.clone() };
+        let ((wanted, hears), (done, over)) = (watch::channel(None), sync_channel(1));
+        let thread = Arc::new(Thread { wanted: Some(wanted), over: Mutex::new(over) });
+        let endpoint = Endpoint { thread, shared: shared.clone() };
         let (paths, told) = (paths.clone(), observer.clone());
-        let serving = move || serve::run(&paths, &shared, hears, told.as_ref());
+        let serving = move || {
+            serve::run(&paths, &shared, hears, told.as_ref());
+            // Nobody may be waiting for it any more.
+            let _ = done.send(());
+        };
         if let Err(error) = thread::Builder::new().name("http".into()).spawn(serving) {
             observer.warn(&format!("HTTP is not served: a thread cannot be had: {error}"));
         }
@@ -77,7 +91,9 @@ impl Endpoint {
     /// Listens at this address on TCP, beside the unix socket; nothing: no longer. An address that cannot be had now
     /// is tried again.
     pub fn listen(&self, address: Option<SocketAddr>) {
-        self.wanted.send_if_modified(|wanted| std::mem::replace(wanted, address) != address);
+        if let Some(wanted) = &self.thread.wanted {
+            wanted.send_if_modified(|wanted| std::mem::replace(wanted, address) != address);
+        }
     }
 
     /// Where it listens on TCP now.
@@ -88,6 +104,15 @@ impl Endpoint {
     /// A view of a run: it shows how far downloads are, which no journal has.
     pub fn view(&self) -> impl View + use<> {
         Downloads(self.shared.clone())
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.wanted = None;
+        let over = self.over.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // What it has left is replaced by the next process.
+        let _ = over.recv_timeout(FAREWELL);
     }
 }
 

@@ -6,7 +6,8 @@ use super::super::status::{State, StepStatus};
 use super::super::timeline::{self, Timeline};
 use super::super::words_of;
 use super::answer::Known;
-use crate::health::{Health, Level, ProbeStatus, Verdict};
+use crate::error::Failure;
+use crate::health::{Health, Level, Verdict};
 use crate::words;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +16,10 @@ use std::sync::OnceLock;
 
 /// How often the page is loaded again while a run is at work, in seconds.
 const REFRESH: &str = "<meta http-equiv=\"refresh\" content=\"3\">";
+
+/// Waits shorter than this are not worth a line, milliseconds; and so many are listed of one step.
+const WORTH_A_LINE: u64 = 100;
+const MOST_WAITS: usize = 12;
 
 /// The page's own looks. The timeline brings its.
 const STYLE: &str = "\
@@ -36,7 +41,7 @@ ul.rows{list-style:none;margin:0;padding:0}ul.rows li{display:grid;grid-template
 gap:0 12px;padding:8px 0;border-top:1px solid var(--line)}ul.rows li:first-child{border-top:0;padding-top:0}\
 ul.rows p{margin:0}ul.rows .name{font-weight:600}.tag{justify-self:start;align-self:start;margin-top:2px;font-size:12px;\
 line-height:18px;padding:0 8px;border-radius:9px;border:1px solid var(--tone);color:var(--tone)}\
-.wide{overflow-x:auto;margin:0 -6px}.wide svg{display:block;min-width:720px;width:100%;height:auto}\
+section>p{margin:0 0 6px}.wide{overflow-x:auto;margin:0 -6px}.wide svg{display:block;min-width:720px;width:100%;height:auto}\
 footer{color:var(--soft);font-size:13px}a{color:var(--info)}\
 @media(max-width:560px){main{padding:14px 10px 28px}section{padding:14px}ul.rows li{grid-template-columns:auto 1fr;\
 gap:2px 10px}ul.rows li>div{grid-column:1/-1}}";
@@ -72,6 +77,7 @@ pub(super) fn page(known: &Known) -> String {
     out.raw("version ").raw(env!("CARGO_PKG_VERSION")).raw("</p></header>\n");
     verdict(&mut out, known, tone, title);
     remedies(&mut out, known);
+    known.run.error.iter().for_each(|error| failure(&mut out, error));
     if let Some(health) = &known.health {
         probes(&mut out, health);
     }
@@ -118,7 +124,9 @@ fn remedies(out: &mut Markup, known: &Known) {
         todo.push((Level::Fail, &error.message, &error.help));
     }
     for probe in known.health.iter().flat_map(|health| &health.probes) {
-        if let (Level::Warn | Level::Fail, Some(remedy)) = (probe.level, &probe.remedy) {
+        if let (Level::Warn | Level::Fail, Some(remedy)) = (probe.level, &probe.remedy)
+            && !todo.iter().any(|(_, words, what)| (*words, *what) == (probe.words.as_str(), remedy.as_str()))
+        {
             todo.push((probe.level, &probe.words, remedy));
         }
     }
@@ -144,13 +152,9 @@ fn probes(out: &mut Markup, health: &Health) {
         if let (Level::Warn | Level::Fail, Some(remedy)) = (probe.level, &probe.remedy) {
             out.raw("<p class=\"soft\">help: ").text(remedy).raw("</p>");
         }
-        out.raw("<p class=\"soft\">since ").text(&time(&probe.since)).raw(measured(probe)).raw("</p></div></li>\n");
+        out.raw("<p class=\"soft\">since ").text(&time(&probe.since)).raw("</p></div></li>\n");
     }
     out.raw("</ul></section>\n");
-}
-
-fn measured(probe: &ProbeStatus) -> &'static str {
-    if probe.measures.is_empty() { "" } else { " · numbers in /metrics" }
 }
 
 fn tone(level: Level) -> &'static str {
@@ -183,14 +187,14 @@ fn run(out: &mut Markup, known: &Known) {
     out.raw("<section><h2>Steps</h2>\n<ul class=\"rows\">\n");
     status.steps.iter().for_each(|step| one_step(out, known, step));
     out.raw("</ul></section>\n");
-    if let Some(error) = &status.error {
-        out.raw("<section class=\"fail\"><h2>Why it failed</h2>\n<p>").text(&error.message).raw(" [");
-        out.text(&error.reason).raw("]</p>\n");
-        for line in error.causes.iter().flat_map(|cause| cause.lines()) {
-            out.raw("<p class=\"soft\">because: ").text(line).raw("</p>\n");
-        }
-        out.raw("</section>\n");
+}
+
+fn failure(out: &mut Markup, error: &Failure) {
+    out.raw("<section><h2>Why it failed</h2>\n<p>").text(&error.message).raw(" [").text(&error.reason).raw("]</p>\n");
+    for line in error.causes.iter().flat_map(|cause| cause.lines()) {
+        out.raw("<p class=\"soft\">because: ").text(line).raw("</p>\n");
     }
+    out.raw("</section>\n");
 }
 
 fn one_step(out: &mut Markup, known: &Known, step: &StepStatus) {
@@ -213,14 +217,14 @@ fn one_step(out: &mut Markup, known: &Known, step: &StepStatus) {
     for warning in step.warnings.iter().filter(|warning| **warning != step.detail) {
         out.raw("<p class=\"soft\">warning: ").text(warning).raw("</p>");
     }
+    for wait in step.waits.iter().filter(|wait| wait.took_ms() >= WORTH_A_LINE).take(MOST_WAITS) {
+        out.raw("<p class=\"soft\">").text(&words_of(wait.took_ms())).raw(" waiting for ").text(&wait.words());
+        out.raw("</p>");
+    }
     if step.began_ms.is_some() && step.state != "skipped" {
-        out.raw("<p class=\"soft\">").text(&words_of(step.took_ms)).raw(" ").raw(waited(step)).raw("</p>");
+        out.raw("<p class=\"soft\">").text(&words_of(step.took_ms)).raw("</p>");
     }
     out.raw("</div></li>\n");
-}
-
-fn waited(step: &StepStatus) -> &'static str {
-    if step.waits.is_empty() { "" } else { "(it waited: see the picture)" }
 }
 
 /// `2026-01-02T03:04:05.678Z` as `2026-01-02 03:04:05 UTC`; whatever else as it is.

@@ -32,7 +32,7 @@ impl Pulse {
             let result = work.as_mut().poll(cx);
             self.beat();
             if result.is_pending() {
-                timer.as_mut().reset((Instant::now() + BEAT).into());
+                timer.as_mut().reset(tokio::time::Instant::now() + BEAT);
                 if timer.as_mut().poll(cx).is_ready() {
                     // It was due before it was set: then there is another turn at once.
                     cx.waker().wake_by_ref();

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 /// nobody out.
 const MOST: usize = 32;
 /// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(5);
+const HEAD: Duration = Duration::from_secs(4);
 /// How long a connection may last, whatever goes on in it.
 const WHOLE: Duration = Duration::from_secs(20);
 /// The longest head of a request, in bytes.

@@ -24,14 +24,14 @@ pub const STYLE: &str = "\
 .timeline .lane{fill:#f6f8fa}.timeline .grid{stroke:#d1d9e0;stroke-width:1}\
 .timeline .done{fill:#4f8fea}.timeline .running{fill:#8250df}.timeline .warned{fill:#d4a72c}\
 .timeline .failed{fill:#cf222e}.timeline .stopped,.timeline .open{fill:#8c959f}.timeline .before{fill:#c9d1d9}\
-.timeline .hatch{stroke:#fff;stroke-width:3.2;opacity:.72}.timeline .edge{fill:none;stroke:#59636e;opacity:.55}\
+.timeline .hatch{stroke:#fff;stroke-width:3.2;opacity:.72}\
 .timeline .budget{stroke:#cf222e;stroke-width:1.5;stroke-dasharray:5 4}\
 @media (prefers-color-scheme:dark){\
 .timeline text{fill:#e6edf3}.timeline .soft{fill:#9198a1}.timeline .bad{fill:#ff7b72}.timeline .paper{fill:#0d1117}\
 .timeline .lane{fill:#151b23}.timeline .grid{stroke:#30363d}\
 .timeline .done{fill:#388bfd}.timeline .running{fill:#a371f7}.timeline .warned{fill:#d29922}\
 .timeline .failed{fill:#f85149}.timeline .stopped,.timeline .open{fill:#6e7681}.timeline .before{fill:#3d444d}\
-.timeline .hatch{stroke:#0d1117}.timeline .edge{stroke:#9198a1}.timeline .budget{stroke:#f85149}}";
+.timeline .hatch{stroke:#0d1117}.timeline .budget{stroke:#f85149}}";
 
 /// A whole document.
 pub(super) fn document(timeline: &Timeline) -> Markup {
@@ -106,7 +106,7 @@ fn draw(out: &mut Markup, timeline: &Timeline) {
     axis(out, &scale, bottom);
     let mut y = 22.0;
     if before > 0 {
-        label(out, "before the run", y);
+        label(out, "before the run", "soft", y);
         out.raw("<g><title>from the kernel's start to the run: ").text(&words_of(before)).raw("</title>");
         rect(out, "before", scale.x(0), scale.x(before), y);
         out.raw("</g>\n");
@@ -166,7 +166,7 @@ fn moment(ms: u64) -> String {
 }
 
 fn bar(out: &mut Markup, scale: &Scale, before: u64, step: &Bar, y: f64) {
-    label(out, &step.name, y);
+    label(out, &step.name, if step.state == "failed" { "bad" } else { "name" }, y);
     let Some(began) = step.began_ms else {
         out.raw("<text class=\"soft\" x=\"").number(LEFT + 8.0).raw("\" y=\"").number(y + 19.0).raw("\">");
         out.raw(match step.state {
@@ -209,9 +209,15 @@ fn rect(out: &mut Markup, class: &'static str, from: f64, to: f64, y: f64) {
     out.number(y + (ROW - BAR) / 2.0).raw("\" width=\"").number((to - from).max(NARROWEST)).raw("\"/>");
 }
 
-fn label(out: &mut Markup, name: &str, y: f64) {
-    out.raw("<text text-anchor=\"end\" x=\"").number(LEFT - 10.0).raw("\" y=\"").number(y + 19.5).raw("\">");
-    out.short(name, 16).raw("</text>");
+fn label(out: &mut Markup, name: &str, class: &'static str, y: f64) {
+    out.raw("<text text-anchor=\"end\" class=\"")
+        .raw(class)
+        .raw("\" x=\"")
+        .number(LEFT - 10.0)
+        .raw("\" y=\"")
+        .number(y + 19.5)
+        .raw("\">");
+    out.short(name, 14).raw("</text>");
 }
 
 fn took(out: &mut Markup, words: &str, y: f64) {

@@ -14,12 +14,13 @@ const MOST_LISTED: usize = 15;
 pub(super) fn text(timeline: &Timeline) -> String {
     let (Some(run), Some(started)) = (&timeline.run, &timeline.started) else { return timeline.headline() };
     let before = timeline.before_ms();
-    let mut lines = vec![format!("{} (budget {})", timeline.headline(), words_of(timeline.budget_ms))];
+    let headline = words::one_line(&timeline.headline());
+    let mut lines = vec![format!("{headline} (budget {})", words_of(timeline.budget_ms))];
     let after_kernel = match timeline.uptime_ms {
         Some(uptime) => format!(", {} after the kernel", words_of(uptime)),
         None => String::new(),
     };
-    lines.push(format!("run {run}, started {started}{after_kernel}"));
+    lines.push(words::one_line(&format!("run {run}, started {started}{after_kernel}")));
     lines.push(String::new());
     let whole = before.saturating_add(timeline.took_ms);
     lines.push(format!("{:<10} {:<8} {:>11}  0 {:>PICTURE$}", "step", "", "took", words_of(whole)));
