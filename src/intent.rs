@@ -4,10 +4,12 @@
 mod cloud;
 mod repair;
 mod reporting;
+mod settings;
 
 pub use cloud::{Cloud, CloudAddress, MetadataOptions, UserDataFrom};
 pub use repair::{Offered, RepairIntent, RepairMethod};
 pub use reporting::{Events, Form, Reporting, WebhookIntent};
+pub use settings::AgentSettings;
 
 use crate::net;
 use crate::secret::Secret;
@@ -214,6 +216,8 @@ pub struct Intent {
     pub force: bool,
     /// Who is told what happens.
     pub reporting: Reporting,
+    /// What the manager is to know about the agent beyond what registers it.
+    pub settings: Option<AgentSettings>,
 }
 
 impl Intent {
@@ -247,6 +251,7 @@ impl Intent {
             skip: Vec::new(),
             force: false,
             reporting: Reporting::default(),
+            settings: None,
         }
     }
 

@@ -220,7 +220,14 @@ fn the_answer_says_where_it_is_what_is_missing_and_to_look_at_it() {
     let (_, text, _) = spoken(&run(&mut bundle(&scene)));
     let text = text.replace(scene.root.to_str().unwrap(), "ROOT");
     insta::with_settings!({filters => vec![(r"[0-9.]+ kB, \d+ files", "SIZE, N files"), (r"have \d+ of", "have N of")]}, {
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        bundle: ROOT/bundle.tar.gz (SIZE, N files)
+        not in it:
+          node/tokens.txt: no Kasm is installed here: there is no /opt/kasm/current
+          node/plan.json: 3 things are wrong with the configuration
+        this machine does not have N of the things that are looked for: see manifest.json
+        secrets that are known or look like one are masked; look before you send it
+        ");
     });
 }
 

@@ -182,6 +182,10 @@ fn show_says_where_each_value_came_from() {
     run.user_data                   auto      default
     http.listen                     -         not set
     repair.method                   both      default
+    webhook.url                     -         not set
+    webhook.form                    events    default
+    webhook.events                  changes   default
+    webhook.secret                  -         not set
     metadata.endpoint               -         not set
     network.ca_certs                -         not set
     network.tls_pin                 -         not set

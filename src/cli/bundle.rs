@@ -2,13 +2,14 @@
 
 use super::kasm_flags::KasmFlags;
 use super::teller::Teller;
-use super::{Global, answer::Answer, status, token};
+use super::{Global, answer::Answer, health, status, timeline, token};
 use crate::error::{Exit, Failure};
 use crate::flow::bundle::{self, Ask, Given, Output, ROOT_ONLY, Summary};
 use crate::words;
 use serde_json::json;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Flags of `bundle`.
 #[derive(Debug, clap::Args)]
@@ -83,7 +84,16 @@ async fn given(global: &Global) -> Vec<Given> {
     let text = |answer: &Answer| format!("{}\n", words::clean(&answer.text));
     let status = status::run(global, status::Args::default()).await.map_err(why);
     let tokens = token::list::run(global, &token::list::Args::default()).map_err(why);
+    let timeline = timeline::run(global, timeline::Args::default()).await.map_err(why);
+    let talkative = Global { verbose: global.verbose.max(1), ..global.clone() };
+    let health = match tokio::time::timeout(HEALTH_PATIENCE, health::run(&talkative, health::Args {})).await {
+        Ok(health) => health.map_err(why),
+        Err(_) => Err(format!("it did not come within {} s", HEALTH_PATIENCE.as_secs())),
+    };
     vec![
+        Given { name: "node/timeline.txt", text: timeline.as_ref().map(text).map_err(String::clone) },
+        Given { name: "node/health.txt", text: health.as_ref().map(text).map_err(String::clone) },
+        Given { name: "node/health-now.json", text: health.as_ref().map(pretty).map_err(String::clone) },
         Given { name: "node/status.txt", text: status.as_ref().map(text).map_err(String::clone) },
         Given { name: "node/status.json", text: status.as_ref().map(pretty).map_err(String::clone) },
         Given { name: "node/tokens.txt", text: tokens.as_ref().map(text).map_err(String::clone) },
@@ -115,6 +125,8 @@ fn text(place: &str, size: Option<u64>, summary: &Summary) -> String {
     text + "secrets that are known or look like one are masked; look before you send it"
 }
 
+/// So long the health of the node may take to be asked.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(30);
 /// So many things that are not in it are named.
 const MOST_SHOWN: usize = 12;
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 /// Flags of `timeline`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// As a picture, an SVG document

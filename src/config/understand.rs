@@ -6,6 +6,7 @@ mod metadata;
 mod repair;
 mod reporting;
 mod run_options;
+mod settings;
 
 pub use known::Known;
 pub use run_options::{Ready, Remedies, RunOptions};
@@ -106,6 +107,7 @@ impl<'a> Reader<'a> {
             skip: self.list("preflight.skip", |name| Ok(name.to_owned())),
             force: self.parsed("force", value::boolean).unwrap_or(false),
             reporting: self.reporting(),
+            settings: self.settings(role),
             // Last, so that what is wrong with any setting is said although one of these is missing.
             ..Intent::new(role?, release?, manager?)
         };

@@ -3,6 +3,7 @@
 pub mod checkin;
 pub mod classify;
 pub mod command_line;
+pub mod developer;
 pub mod docker;
 pub mod error;
 #[doc(hidden)]

@@ -28,6 +28,15 @@ impl Confidential {
         builder.build().map(Confidential).map_err(Error::Client)
     }
 
+    /// A `POST` whose headers or body are going to carry the secret.
+    ///
+    /// # Errors
+    /// [`Error::Unverified`] where the URL is not an https one.
+    pub fn to(&self, url: &str) -> Result<RequestBuilder, Error> {
+        let url = Url::parse(url).ok().filter(|url| url.scheme() == "https").ok_or(Error::Unverified)?;
+        Ok(self.0.post(url))
+    }
+
     /// A `POST` with the secret as this parameter of the query. What comes of it must not show the URL:
     /// errors are told by `net::describe`, which does not.
     ///

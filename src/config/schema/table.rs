@@ -123,6 +123,25 @@ pub static SETTINGS: &[Setting] = &[
         "A file with the check-in token in it",
     )
     .fills("manager.checkin_token"),
+    setting("manager.api_key", Secret, "none", "\"YOUR_API_KEY\"", API_KEY).credential("api-key"),
+    setting(
+        "manager.api_key_file",
+        SecretFile,
+        "none",
+        "\"/etc/kasm-bootstrap/api-key\"",
+        "A file with the developer API's key in it",
+    )
+    .fills("manager.api_key"),
+    setting("manager.api_key_secret", Secret, "none", "\"YOUR_API_KEY_SECRET\"", "The secret of that key")
+        .credential("api-key-secret"),
+    setting(
+        "manager.api_key_secret_file",
+        SecretFile,
+        "none",
+        "\"/etc/kasm-bootstrap/api-key-secret\"",
+        "A file with the secret of that key in it",
+    )
+    .fills("manager.api_key_secret"),
     setting(
         "agent.address",
         Address,
@@ -139,6 +158,15 @@ pub static SETTINGS: &[Setting] = &[
     setting("agent.provider", Word, "none", "\"{provider_name}\"", "The autoscaler's provider name (agent)")
         .flag("--agent-provider")
         .also(&["agent_provider", "provider_name"]),
+    setting("agent.enable", Boolean, "as the manager has it", "true", ENABLE),
+    setting("agent.cores", Count, "as the manager has it", "8", "How many processors the manager counts this agent with"),
+    setting(
+        "agent.memory",
+        Mebibytes,
+        "as the manager has it",
+        "\"16G\"",
+        "How much memory the manager counts this agent with: MiB, or with a unit",
+    ),
     setting(
         "guac.registration_token",
         Secret,
@@ -334,6 +362,9 @@ pub static SETTINGS: &[Setting] = &[
     switch("installer.no_start", "--no-start", "Do not start Kasm's services after installing"),
 ];
 
+const API_KEY: &str =
+    "A key of Kasm's developer API that may see and change agents: for agent.enable, cores and memory";
+const ENABLE: &str = "Whether the manager may start sessions on this agent, once it is up (agent)";
 const REPAIR_METHOD: &str = "Where `token repair` puts a registration token: registration_token.txt, the YAML, both";
 
 /// One of Kasm's own flags that takes no value.

@@ -81,6 +81,9 @@ const fn item(name: &'static str, from: From, kib: u64, about: &'static str) -> 
 pub const ITEMS: &[Item] = &[
     item("node/status.txt", From::Command("status"), 64, "what the last run did, for people"),
     item("node/status.json", From::Command("status --json"), 256, "the same for programs"),
+    item("node/timeline.txt", From::Command("timeline"), 64, "where the time of the last run went"),
+    item("node/health.txt", From::Command("health -v"), 64, "how the node is now, for people"),
+    item("node/health-now.json", From::Command("health --json"), 256, "the same for programs"),
     item("node/tokens.txt", From::Command("token list"), 64, "which tokens the node holds and what each is worth, never a token"),
     item("node/configuration.json", From::Fact(Fact::Configuration), 256, "every setting and where its value came from, secrets hidden"),
     item("node/plan.json", From::Fact(Fact::Plan), 64, "what `install` would do with this configuration"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! recover ─> tokens ─> present ─> preflight ─┬─> fetch ───> unpack ─┐
-//!                                            ├─> manager ─> address ┼─> install ─> prove
+//!                                            ├─> manager ─> address ┼─> install ─> prove (─> settings)
 //!                                            ├─> packages ──────────┤
 //!                                            └─> swap ──────────────┘
 //! ```
@@ -12,6 +12,7 @@ pub(in crate::flow) mod docker;
 pub(in crate::flow) mod gather;
 mod images;
 pub(in crate::flow) mod installer;
+mod settings;
 
 use super::run::{Ready, Report};
 use crate::apt;
@@ -160,6 +161,13 @@ impl Install {
             ),
             step("prove", &["install"], self.prove_about(), |work, cx| Box::pin(installer::prove(work, cx))),
         ];
+        if let Some(wanted) = &intent.settings {
+            let about = settings::about(wanted);
+            steps.push(wait(
+                settings::LIMIT,
+                step("settings", &["prove"], about, |work, cx| Box::pin(settings::settings(work, cx))),
+            ));
+        }
         if let Some(at) = steps.iter().position(|step| step.name == "manager") {
             steps.splice(at..at, baked);
         }
