@@ -162,8 +162,11 @@ impl Install {
             step("prove", &["install"], self.prove_about(), |work, cx| Box::pin(installer::prove(work, cx))),
         ];
         if let Some(wanted) = &intent.settings {
-            let run = |work, cx| -> crate::step::Running<'_> { Box::pin(settings::settings(work, cx)) };
-            steps.push(wait(settings::LIMIT, step("settings", &["prove"], settings::about(wanted), run)));
+            let about = settings::about(wanted);
+            steps.push(wait(
+                settings::LIMIT,
+                step("settings", &["prove"], about, |work, cx| Box::pin(settings::settings(work, cx))),
+            ));
         }
         if let Some(at) = steps.iter().position(|step| step.name == "manager") {
             steps.splice(at..at, baked);
