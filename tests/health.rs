@@ -10,6 +10,7 @@ use kasm_bootstrap::health::{self, Context, Finding, Health, Level, Probe, Verdi
 use kasm_bootstrap::kasm::docker;
 use kasm_bootstrap::paths::Paths;
 use kasm_stand_in::docker::{Condition, Script};
+use kasm_stand_in::http::{self, Handler, Server};
 use kasm_stand_in::manager::{Answer, Behaviour, Manager, jwt};
 use kasm_stand_in::release::Options;
 use kasm_stand_in::tls;
@@ -19,6 +20,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 const DAY: u64 = 86_400;
@@ -123,9 +125,9 @@ fn a_healthy_agent_fits_a_screen() {
     assert!(out.lines().count() <= 24);
     let _stable = stable();
     insta::assert_snapshot!(out, @"
-    healthy since [TIME]: the node is up, and nothing is wrong
+    healthy since [TIME]: kasm_agent, kasm_proxy
 
-    ok    containers           kasm_agent healthy, kasm_proxy healthy
+    ok    containers           kasm_agent, kasm_proxy
     ok    docker               Docker 27.5.1, API 1.47
     ok    kasm                 Kasm 1.18.1
     ok    tokens               the manager token of kasm_agent is well-formed
@@ -146,10 +148,9 @@ fn a_healthy_connection_proxy_is_told_with_each_probe_on_a_line_of_its_own() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let _stable = stable();
     insta::assert_snapshot!(out, @"
-    healthy since [TIME]: the node is up, and nothing is wrong
+    healthy since [TIME]: kasm_guac, kasm_rdp_gateway, kasm_rdp_https_gateway, kasm_proxy
 
-    ok    containers           kasm_guac healthy, kasm_rdp_gateway healthy, kasm_rdp_https_gateway
-                               healthy, kasm_proxy healthy
+    ok    containers           kasm_guac, kasm_rdp_gateway, kasm_rdp_https_gateway, kasm_proxy
     ok    docker               Docker 27.5.1, API 1.47
     ok    kasm                 Kasm 1.18.1
     ok    tokens               all 3 auth tokens are good
@@ -157,7 +158,7 @@ fn a_healthy_connection_proxy_is_told_with_each_probe_on_a_line_of_its_own() {
     ok    manager-name         127.0.0.1 is an address already
     ok    manager              manager 127.0.0.1:[PORT] is healthy, answered in [MS] ms
     ok    guest-agent          this is no QEMU machine
-    ok    last-run             no run has failed since the last good one
+    ok    last-run             it did not fail, or there was none
     ok    configuration        nothing speaks against it
     ok    restarts             no container was started again lately
     ok    component            not looked at below --root
@@ -214,7 +215,7 @@ fn containers_that_are_not_up_are_named_with_what_they_are() {
     fail: kasm_agent is restarting (exit 137), kasm_proxy is exited (exit 1)
     fail: kasm_proxy is not there
     fail: kasm_proxy is starting, its health check has not decided yet
-    ok: kasm_agent healthy, kasm_proxy healthy
+    ok: kasm_agent, kasm_proxy
     ");
     let (code, health) = asked(&node.scene);
     assert_eq!((code, number(&health, "containers", "container_up")), (0, 1.0));
@@ -227,6 +228,49 @@ fn a_container_that_is_started_again_and_again_is_told_although_it_looks_well() 
     node.scene.docker.restarted("kasm_agent", 4);
     assert_eq!(said(&node.scene, "restarts"), "fail: kasm_agent was started again 4 times: it does not stay up");
     assert!(said(&node.scene, "containers").starts_with("ok"));
+}
+
+#[test]
+fn a_component_is_asked_through_its_own_web_server_and_only_what_it_says_counts() {
+    let node = agent();
+    let answer = Arc::new(Mutex::new(("200 OK", r#"{"ok": true}"#)));
+    let shared = answer.clone();
+    let handler: Handler = Arc::new(move |request, stream| {
+        assert_eq!((request.method.as_str(), request.target.as_str()), ("GET", "/agent/__healthcheck"));
+        let (status, body) = *shared.lock().unwrap();
+        match status {
+            "" => stream.abort(),
+            status => http::respond(stream, status, &[], body.as_bytes())?,
+        }
+        Ok(())
+    });
+    let config = tls::kasm_like("10.0.0.6").config;
+    let server = Server::tcp("127.0.0.1:0".parse().unwrap(), Some(config), handler);
+    let port = server.address().port().to_string();
+    node.put(&node.agent_file(), "public_port", Some(&port));
+    let cases = [
+        ("200 OK", r#"{"ok": true}"#),
+        ("200 OK", r#"{"ok": false}"#),
+        ("200 OK", "<html>Kasm</html>"),
+        ("404 Not Found", ""),
+        ("502 Bad Gateway", "<html>nginx</html>"),
+        ("", ""),
+    ];
+    let lines = cases.map(|case| {
+        *answer.lock().unwrap() = case;
+        said(&node.scene, "component")
+    });
+    let _stable = stable();
+    insta::assert_snapshot!(lines.join("\n").replace(&port, "[PORT]"), @r#"
+    ok: kasm_agent answers in [MS] ms
+    warn: kasm_agent answers its health check with `{"ok": false}` instead of {"ok": true}
+    unknown: this release does not tell its health at /agent/__healthcheck
+    unknown: this release does not tell its health at /agent/__healthcheck (status 404)
+    warn: kasm_agent answers its health check with status 502 Bad Gateway
+    warn: kasm_agent does not answer through kasm_proxy at port [PORT]: the connection was closed too early
+    "#);
+    // Docker is the better witness: none of it changes the verdict.
+    assert_eq!(asked(&node.scene).0, 0);
 }
 
 #[test]
@@ -470,6 +514,11 @@ mod an_agent_that_never_comes_online_is_told_why {
         );
         let words = said(&scene, "configuration");
         assert!(words.starts_with("fail: the configuration is wrong: ") && words.contains("$request_host$"), "{words}");
+        let words = first_words(&scene);
+        assert!(
+            words.contains("Kasm is not installed") && words.contains("`$request_host$`, which only means"),
+            "{words}"
+        );
     }
 
     #[test]
@@ -550,7 +599,7 @@ mod an_agent_that_never_comes_online_is_told_why {
         let words = said(&scene, "last-run");
         assert!(words.starts_with("fail: the download of the release failed: ") && words.contains("404"), "{words}");
         let first = first_words(&scene);
-        assert!(first.contains("Kasm is not installed") && first.contains("last-run"), "{first}");
+        assert!(first.contains("Kasm is not installed: /opt/kasm/current is not there: the download of"), "{first}");
     }
 }
 
@@ -576,6 +625,30 @@ fn what_stays_as_it_is_keeps_the_time_since_when_and_what_was_killed_is_noticed(
     assert!(killed.words.starts_with("the kernel has killed 2 processes for lack of memory"), "{}", killed.words);
     let third = runtime.block_on(health::ask_all(&context, Some(&second)));
     assert_eq!(third.probe("oom-kills").unwrap().since, killed.since);
+}
+
+#[test]
+fn what_the_service_has_seen_tells_since_when() {
+    let node = agent();
+    let path = Paths::below(&node.scene.root).health_state();
+    let long_ago = "2026-01-02T03:04:05.000Z";
+    let (_, mut health) = asked(&node.scene);
+    health.since = long_ago.into();
+    health.probes.iter_mut().for_each(|probe| probe.since = long_ago.into());
+    // The disk was full then.
+    let disk = health.probes.iter_mut().find(|probe| probe.name == "disk").unwrap();
+    disk.level = Level::Fail;
+    let state = serde_json::json!({ "schema": 1, "health": health });
+    plant(&node.scene.root, "var/lib/kasm-bootstrap/health.json", &state.to_string());
+    let (_, health) = asked(&node.scene);
+    assert_eq!(health.since, long_ago);
+    for probe in &health.probes {
+        assert_eq!(probe.since == long_ago, probe.name != "disk", "{}: {}", probe.name, probe.since);
+    }
+    // The service's record is its own, and one that is torn is no answer.
+    assert_eq!(fs::read_to_string(&path).unwrap(), state.to_string());
+    fs::write(&path, "{\"schema\": 1, \"hea").unwrap();
+    assert_eq!(asked(&node.scene).0, 0);
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn help_of_the_other_commands_fits_eighty_columns_too() {
         &["bundle"],
         &["explain"],
         &["preflight"],
+        &["checkin"],
         &["plan", "install"],
         &["plan", "upgrade"],
         &["token"],

@@ -9,7 +9,7 @@ use kasm_bootstrap::health::{Board, Level, Verdict};
 use kasm_bootstrap::observe::{Observer, Wait};
 use kasm_bootstrap::paths::Paths;
 use kasm_bootstrap::report::http::{Endpoint, Pulse};
-use kasm_stand_in::docker::Script;
+use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::release::Options;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -483,8 +483,32 @@ fn the_service_answers_while_it_installs_and_after_it_was_killed() {
     assert_eq!(mode & 0o7777, 0o644);
     until("TCP", || TcpStream::connect(port).ok());
     assert_eq!(ask(dial(port), "/livez").status, 200);
+    assert_eq!(service.until("/readyz", |said| said.status == 200).body.split(':').next(), Some("healthy"));
     service.end(Signal::SIGTERM);
     assert!(!service.socket.exists(), "{}", service.text());
+}
+
+#[test]
+fn readiness_turns_when_containers_turn() {
+    let scene = configured(&Options::default(), "");
+    let mut service = Service::start(&scene);
+    service.until("/readyz", |said| said.status == 200);
+    let metrics = service.until("/metrics", |said| said.body.contains("kasm_bootstrap_container_up")).body;
+    assert!(metrics.contains("kasm_bootstrap_container_up{container=\"kasm_agent\"} 1\n"), "{metrics}");
+    // Every probe has answered by now, or says that it has not.
+    service.until("/metrics", |said| said.body.contains("kasm_bootstrap_disk_free_bytes"));
+    if let Some(promtool) = story::promtool() {
+        story::check(&promtool, &service.ask("/metrics").body);
+    }
+    scene.containers(Script { looks: 0, then: Condition::Exited(1), ..Script::default() });
+    let said = service.until("/readyz", |said| said.status == 503);
+    assert!(said.body.contains("kasm_agent"), "{said:?}");
+    assert!(service.ask("/healthz").body.contains("[-]containers failed: "), "{:?}", service.ask("/healthz"));
+    until("the file", || status_file(&scene).filter(|status| status["health"]["verdict"] != "healthy"));
+    scene.containers(Script { looks: 0, ..Script::default() });
+    service.until("/readyz", |said| said.status == 200);
+    service.end(Signal::SIGTERM);
+    assert!(!service.text().contains(TOKEN));
 }
 
 #[test]

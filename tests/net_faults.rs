@@ -343,10 +343,12 @@ fn no_wait_goes_by_the_wall_clock() {
         "flow/upgrade/prove.rs",     // when it was proved, for the record
         "flow/upgrade/script.rs",    // when it was begun and installed, for the record
         "health/tokens.rs",          // is this token expired now?
+        "kasm/checkin.rs",           // is this token expired now?
         "kasm/manager.rs",           // our clock beside the manager's
         "net/retry.rs",              // Retry-After as a date becomes a span on arrival
         "preflight/clock.rs",        // is the clock set at all?
         "report/http/serve.rs",      // the header Date of an answer
+        "report/webhook/send.rs",    // when it was signed, for whoever checks that
         "words.rs",                  // when it happened, for records
     ];
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -1,8 +1,10 @@
 //! No answer and no file in JSON makes its reader panic, and what was read can be written and read again:
-//! the manager's health check, Docker's containers, cloud-init's records, the journal, the receipt.
+//! the manager's health check, Docker's containers, cloud-init's records, the journal, the receipt, the health
+//! document. A certificate, which is no JSON, is read here too.
 
 #![no_main]
 
+use kasm_bootstrap::health::Health;
 use kasm_bootstrap::kasm::receipt::Receipt;
 use kasm_bootstrap::kasm::{docker, manager};
 use kasm_bootstrap::machine::{cloud_init, instance};
@@ -23,6 +25,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!session.name.contains(|c: char| c.is_control()));
     }
     drop(docker::parse_details(bytes));
+    manager::Validity::of(bytes);
+    if let Ok(health) = serde_json::from_slice::<Health>(bytes) {
+        serde_json::to_vec(&health).unwrap();
+    }
     assert!(docker::demultiplex(bytes).len() <= 3 << 20);
     cloud_init::parse(bytes);
     if let Some(found) = instance::parse_instance_data(bytes) {

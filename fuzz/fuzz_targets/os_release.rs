@@ -1,8 +1,8 @@
-//! No text of the machine's makes the machine room panic: os-release, mountinfo.
+//! No text of the machine's makes the machine room panic: os-release, mountinfo, what `/proc` tells of its pressure.
 
 #![no_main]
 
-use kasm_bootstrap::machine::{mounts, os_release};
+use kasm_bootstrap::machine::{mounts, os_release, pressure, reboot};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,4 +15,11 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(os_release::parse(&again).id, os.id);
     }
     mounts::parse_mountinfo(&text);
+    if let Some(memory) = pressure::parse_meminfo(&text) {
+        assert!(memory.available <= memory.total && memory.swap_free <= memory.swap_total);
+    }
+    pressure::parse_loadavg(&text);
+    pressure::parse_uptime(&text);
+    pressure::parse_vmstat(&text, "oom_kill");
+    reboot::packages(&text);
 });

@@ -4,10 +4,9 @@ use super::{Global, answer::Answer};
 use crate::config::{self, Layer};
 use crate::error::{Exit, Failure};
 use crate::health::{self, Context, Health, Level, ProbeStatus, Verdict};
+use crate::kasm::receipt::Receipt;
 use crate::paths::Paths;
-use crate::report::Status;
-use crate::report::status::State;
-use crate::step::{Journal, RunLock};
+use crate::step::Journal;
 use crate::words;
 
 /// Flags of `health`: none of its own.
@@ -56,25 +55,20 @@ fn context(global: &Global, paths: &Paths) -> Context {
         Ok(known) => {
             context.manager = known.manager;
             context.network = known.network;
-            context.started = !known.installer.flags.iter().any(|flag| flag == "no-start");
+            context.started = health::starts(&known.installer);
         }
         Err(error) => context.configuration = Some(error.into()),
     }
-    context.last_failure = last_failure(paths);
+    context.last_failure = Journal::last_failure(paths);
     context
 }
 
-/// Why the last run failed, where it did and can be known.
-fn last_failure(paths: &Paths) -> Option<Failure> {
-    // The lock first: a run that ends between the two looks must not seem to have been cut off.
-    let at_work = RunLock::is_held(paths);
-    let status = Status::of(&Journal::read(paths).ok()?, at_work);
-    status.error.filter(|_| status.state == State::Failed)
-}
-
-/// How the node stood when the service looked last: since when things are as they are.
-fn watched(_: &Paths) -> Option<Health> {
-    None
+/// How the node stood when the service looked last: since when things are as they are. Nothing where no service has
+/// looked, or where what it wrote cannot be read.
+fn watched(paths: &Paths) -> Option<Health> {
+    let instance = Receipt::read(paths).ok().flatten().and_then(|receipt| receipt.instance);
+    let (state, _) = health::State::read(paths, instance, None, &words::now());
+    Some(state.health).filter(|health| !health.probes.is_empty())
 }
 
 /// For people: what is wrong first, each with its remedy, then what is well, in short.
@@ -86,18 +80,32 @@ fn text(health: &Health, verbose: bool) -> String {
     let is_wrong = |probe: &&ProbeStatus| matches!(probe.level, Level::Fail | Level::Warn);
     let anything_wrong = health.probes.iter().any(|probe| is_wrong(&probe));
     for level in [Level::Fail, Level::Warn, Level::Unknown, Level::Ok] {
-        let (mut told, mut short) = (Vec::new(), Vec::new());
-        for probe in health.probes.iter().filter(|probe| probe.level == level) {
-            let telling = !anything_wrong && TELLING.contains(&probe.name.as_str());
-            match level != Level::Ok || verbose || telling {
-                true => told.push(probe),
-                false => short.push(probe.name.as_str()),
+        let probes: Vec<&ProbeStatus> = health.probes.iter().filter(|probe| probe.level == level).collect();
+        // What has one and the same reason is one line, and what is well need not be said.
+        let alike = |probe: &ProbeStatus| match level {
+            _ if verbose => false,
+            Level::Unknown => probes.iter().filter(|other| other.words == probe.words).count() > 1,
+            Level::Ok => anything_wrong || !TELLING.contains(&probe.name.as_str()),
+            _ => false,
+        };
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for probe in &probes {
+            if !alike(probe) {
+                tell(&mut lines, probe, width);
+                continue;
+            }
+            let words = if level == Level::Unknown { probe.words.as_str() } else { "" };
+            match groups.iter_mut().find(|(known, _)| *known == words) {
+                Some((_, names)) => names.push(&probe.name),
+                None => groups.push((words, vec![&probe.name])),
             }
         }
-        told.iter().for_each(|probe| tell(&mut lines, probe, width));
-        let rest = words::wrap(&short.join(", "), WIDTH - 6);
-        for (at, line) in rest.iter().enumerate() {
-            lines.push(format!("{:<5} {line}", if at == 0 { mark(level) } else { "" }));
+        for (reason, names) in groups {
+            let names = names.join(", ");
+            let said = if reason.is_empty() { names } else { format!("{names}: {reason}") };
+            for (at, line) in words::wrap(&said, WIDTH - 6).iter().enumerate() {
+                lines.push(format!("{:<5} {line}", if at == 0 { mark(level) } else { "" }));
+            }
         }
     }
     lines.join("\n").trim_end().to_owned()

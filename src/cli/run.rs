@@ -78,8 +78,7 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         }
         views
     };
-    let boot =
-        Boot { paths: &paths, file, load: &load, supervisor: console.as_ref(), views: &views, board: board.clone() };
+    let boot = Boot { paths: &paths, file, load: &load, supervisor: console.as_ref(), views: &views, board };
     let life = async {
         // What the process before this one could not tell.
         if reports::is_something_left(&paths) {

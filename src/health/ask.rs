@@ -1,9 +1,9 @@
 //! All probes at once, for those who want to know now.
 
-use super::judge::{self, Standing};
 use super::model::{Health, ProbeStatus};
 use super::probe::{Context, Probe};
 use super::probes::all;
+use super::verdict::{Past, Standing, judge};
 use crate::words;
 use futures_util::future::join_all;
 
@@ -38,7 +38,8 @@ pub async fn ask_all(context: &Context, before: Option<&Health>) -> Health {
     };
     let standings: Vec<Standing<'_>> =
         all.iter().zip(&statuses).map(|(probe, status)| Standing { status, vital: probe.vital }).collect();
-    let (verdict, words) = judge::judge(&standings);
+    let past = Past { started: context.started, was: before.map(|before| before.verdict), lasting: false };
+    let (verdict, words) = judge(&standings, past);
     let now = words::now();
     let since = before.filter(|before| before.verdict == verdict).map_or(&now, |before| &before.since).clone();
     Health { schema: Health::SCHEMA, verdict, words, since, role, checked: now, probes: statuses }

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 /// say what it saw.
 const LOOK_TIME: Duration = Duration::from_secs(9);
 /// A look at the manager serves all probes that ask about it within this time.
-const LOOK_KEEPS: Duration = Duration::from_secs(15);
+const LOOK_KEEPS: Duration = Duration::from_secs(25);
 
 /// One question.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use super::evidence::Evidence;
 use super::ids::Ids;
 use super::tokens::{self, Tokens};
 use crate::deadline::Deadline;
-use crate::intent::{Intent, Role};
+use crate::intent::{InstallerIntent, Intent, Role};
 use crate::kasm::held::Held;
 use crate::kasm::layout::Installed;
 use crate::kasm::manager::Manager;
@@ -172,7 +172,11 @@ fn is_version(installed: &Installed, wanted: Option<&str>) -> Result<(), Error> 
 
 /// False if the installer was told not to start anything.
 pub fn is_started(intent: &Intent) -> bool {
-    let installer = &intent.installer;
+    starts(&intent.installer)
+}
+
+/// The same of the installer's part of an intent.
+pub fn starts(installer: &InstallerIntent) -> bool {
     !installer.flags.iter().any(|flag| flag == "no-start")
         && !installer.extra.iter().any(|extra| extra == "--no-start" || extra == "-D")
 }

@@ -124,15 +124,14 @@ async fn tell(checkin: &CheckIn, mut words: watch::Receiver<Word>, observer: &dy
     let mut backoff = Backoff::default();
     let mut said = String::new();
     let mut is_checked = false;
-    let mut is_told = true;
+    let mut told: Option<ServerStatus> = None;
     loop {
         let word = words.borrow_and_update().clone();
         let over = word.finish.is_some_and(Deadline::is_over);
-        let Some(status) = word.status.filter(|_| !is_told && !over) else {
+        let Some(status) = word.status.filter(|status| !over && told.as_ref() != Some(status)) else {
             if word.finish.is_some() || words.changed().await.is_err() {
                 return;
             }
-            is_told = false;
             continue;
         };
         let deadline = word.finish.unwrap_or_else(|| Deadline::after(PAUSE * 2));
@@ -145,7 +144,8 @@ async fn tell(checkin: &CheckIn, mut words: watch::Receiver<Word>, observer: &dy
         };
         let pause = match result {
             Ok(()) => {
-                (is_checked, is_told) = (true, true);
+                is_checked = true;
+                told = Some(status);
                 backoff.reset();
                 said.clear();
                 PAUSE
@@ -172,7 +172,6 @@ async fn tell(checkin: &CheckIn, mut words: watch::Receiver<Word>, observer: &dy
                     if changed.is_err() {
                         return;
                     }
-                    is_told = false;
                     let word = words.borrow();
                     if word.finish.is_some() || word.is_end {
                         break;

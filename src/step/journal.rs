@@ -4,6 +4,7 @@
 use super::error::Error;
 use super::event::{Entry, Event};
 use crate::durable;
+use crate::error::Failure;
 use crate::paths::Paths;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -53,6 +54,15 @@ impl Journal {
     /// Every entry of the journal that can be read, oldest first. No journal: none.
     pub fn read(paths: &Paths) -> io::Result<Vec<Entry>> {
         read_tail(&paths.journal())
+    }
+
+    /// Why the last run that has ended failed; nothing if it did not, or where the journal cannot be read.
+    pub fn last_failure(paths: &Paths) -> Option<Failure> {
+        let ended = Journal::read(paths).ok()?.into_iter().rev().find_map(|entry| match entry.event {
+            Event::RunEnded { failure, .. } => Some(failure),
+            _ => None,
+        });
+        ended.flatten()
     }
 }
 

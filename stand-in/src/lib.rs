@@ -6,6 +6,7 @@ pub mod http;
 pub mod manager;
 pub mod metadata;
 pub mod mirror;
+pub mod receiver;
 pub mod release;
 pub mod systemd;
 pub mod tls;

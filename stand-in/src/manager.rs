@@ -1,9 +1,11 @@
 //! A manager that answers Kasm's health check and registers components, or misbehaves in the ways real ones do.
 
+mod checkin;
 mod components;
 mod developer;
 pub mod jwt;
 
+pub use checkin::CheckInFault;
 pub use components::{Issue, Registration, Registry};
 pub use developer::Developer;
 
@@ -34,6 +36,8 @@ pub struct Behaviour {
     pub registry: Registry,
     /// Its developer API.
     pub developer: Developer,
+    /// What goes wrong when a server tells how far it is.
+    pub checkin: CheckInFault,
 }
 
 /// What a health check is answered with.
@@ -100,6 +104,16 @@ impl Manager {
         components::registrations(&self.requests(), &registry)
     }
 
+    /// What servers have told with a good token, first to last.
+    pub fn told(&self) -> Vec<serde_json::Value> {
+        checkin::told(&self.requests())
+    }
+
+    /// From now on this goes wrong when a server tells how far it is.
+    pub fn fail_checkin(&self, fault: CheckInFault) {
+        self.behaviour.lock().expect("nobody panics with the lock held").checkin = fault;
+    }
+
     /// From now on it deals with its components like this, and behaves as before in all else.
     pub fn deal(&self, registry: Registry) {
         self.behaviour.lock().expect("nobody panics with the lock held").registry = registry;
@@ -120,6 +134,10 @@ fn answer(request: &Request, stream: &mut dyn Stream, how: &Behaviour, asked: &A
     if how.down {
         stream.abort();
         return Ok(());
+    }
+    if checkin::is_one(request) {
+        std::thread::sleep(how.delay);
+        return checkin::answer(request, stream, &how.checkin);
     }
     let date = how.date.as_deref();
     let mut headers: Vec<(&str, &str)> = date.map(|date| ("Date", date)).into_iter().collect();

@@ -8,7 +8,9 @@ use kasm_bootstrap::report::Status;
 use kasm_bootstrap::step::event::VERSION;
 use kasm_bootstrap::step::{Ending, Entry, Event};
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// What must never be more than text, wherever it is shown.
 pub const HOSTILE: &str = "</title></style><script>document.title='owned'</script><img src=http://evil.example/x \
@@ -202,4 +204,31 @@ pub fn hostile_health() -> Health {
     let mut health = health(Verdict::Failed, HOSTILE, vec![probe.clone(), probe]);
     (health.since, health.checked) = (HOSTILE.into(), HOSTILE.into());
     health
+}
+
+/// Where `promtool` is: on the path, or where `scripts/test` puts it.
+pub fn promtool() -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/promtool");
+    let found = [PathBuf::from("promtool"), tools]
+        .into_iter()
+        .find(|path| Command::new(path).arg("--version").output().is_ok());
+    if found.is_none() {
+        eprintln!("skipped: there is no promtool here (package prometheus; scripts/test fetches it)");
+    }
+    found
+}
+
+/// Whether promtool has nothing to say about these metrics.
+pub fn check(promtool: &Path, exposition: &str) {
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(exposition.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{exposition}");
 }

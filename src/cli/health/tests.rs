@@ -94,6 +94,33 @@ fn what_is_wrong_comes_first_with_its_remedy_and_the_rest_in_short() {
 }
 
 #[test]
+fn what_has_one_reason_is_told_once() {
+    let none = "Kasm is not installed here";
+    let changes = [
+        probe("kasm", Level::Fail, "Kasm is not installed: /opt/kasm/current is not there", Some("install it")),
+        probe("containers", Level::Unknown, none, None),
+        probe("manager", Level::Unknown, "no manager is configured", None),
+        probe("tokens", Level::Unknown, none, None),
+        probe("upstream-address", Level::Unknown, none, None),
+    ];
+    let health = health(Verdict::Failed, "Kasm is not installed: /opt/kasm/current is not there", &changes);
+    let short = text(&health, false);
+    fits(&short);
+    insta::assert_snapshot!(short, @"
+    failed since 2026-01-02 03:04 UTC: Kasm is not installed: /opt/kasm/current is not there
+
+    FAIL  kasm                 Kasm is not installed: /opt/kasm/current is not there
+                               since 2026-01-02 03:04 UTC
+                               help: install it
+    ?     manager              no manager is configured
+    ?     containers, tokens, upstream-address: Kasm is not installed here
+    ok    docker, manager-name, guest-agent, last-run, configuration, restarts, component, sidecar,
+          rclone, docker-version, token-expiry, manager-certificate, clock, disk, memory, load,
+          oom-kills, reboot-required
+    ");
+}
+
+#[test]
 fn hostile_words_stay_in_their_line_and_a_long_word_in_its_place() {
     let words = format!("{}\u{1b}[2J\nok    all is well", "x".repeat(300));
     let text = text(&health(Verdict::Failed, &words, &[probe("kasm", Level::Fail, &words, None)]), false);

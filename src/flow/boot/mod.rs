@@ -28,7 +28,7 @@ use crate::machine::instance::Identity;
 use crate::net;
 use crate::observe::Supervisor;
 use crate::paths::Paths;
-use crate::step::{Event, Hub, Journal, RunLock, Signals, View};
+use crate::step::{Hub, Journal, RunLock, Signals, View};
 use decide::Decision;
 use futures_util::future::{Either, FutureExt, select};
 use std::future::Future;
@@ -143,18 +143,11 @@ impl Watched {
             loaded.merged.known()
         });
         let configuration = known.err().map(Failure::from);
-        let last_failure = Journal::read(paths).ok().and_then(|entries| {
-            let ended = entries.into_iter().rev().find_map(|entry| match entry.event {
-                Event::RunEnded { failure, .. } => Some(failure),
-                _ => None,
-            });
-            ended.flatten()
-        });
         let mut context = Context::new(paths.clone());
         context.role = Some(self.role);
         context.manager.clone_from(&self.manager);
         (context.network, context.started) = (network, self.started);
-        (context.configuration, context.last_failure) = (configuration, last_failure);
+        (context.configuration, context.last_failure) = (configuration, Journal::last_failure(paths));
         context
     }
 }

@@ -113,6 +113,12 @@ impl Node {
         count
     }
 
+    fn forget_who_was_asked(&self) {
+        for probe in &PROBES {
+            self.asked(probe.name);
+        }
+    }
+
     fn health(&self) -> Health {
         self.board.look().unwrap()
     }
@@ -183,9 +189,7 @@ async fn a_probe_that_hangs_delays_no_other_and_is_asked_one_question_at_a_time(
     let node = Node::new();
     node.watched(async {
         seconds(60).await;
-        PROBES.iter().for_each(|probe| {
-            node.asked(probe.name);
-        });
+        node.forget_who_was_asked();
         node.ears.heard();
         node.set("b", "hang");
         seconds(1200).await;
@@ -241,9 +245,7 @@ async fn while_a_run_is_at_work_nothing_is_asked_and_nothing_held_against_the_no
         PROBES.iter().for_each(|probe| node.set(probe.name, "fail"));
         seconds(40).await;
         node.ears.heard();
-        PROBES.iter().for_each(|probe| {
-            node.asked(probe.name);
-        });
+        node.forget_who_was_asked();
         seconds(900).await;
         assert_eq!(PROBES.map(|probe| node.asked(probe.name)), [0, 0, 0]);
         let health = node.health();

@@ -36,8 +36,13 @@ pub(super) fn daemon<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> Bo
                 Finding::ok(named(&engine)).with(latency)
             }
             Err(Error::NoSocket(_)) => {
-                let shown = context.paths.shown(&socket);
-                Finding::fail(format!("Docker's daemon does not run: {} is not there", shown.display()), DAEMON_REMEDY)
+                let words =
+                    format!("Docker's daemon does not run: {} is not there", context.paths.shown(&socket).display());
+                // The installer brings it: where there is no Kasm yet, it is no cause.
+                match context.node(DAEMON).await {
+                    Ok(_) => Finding::fail(words, DAEMON_REMEDY),
+                    Err(_) => Finding::unknown(words),
+                }
             }
             // Only root and Docker's group may ask it.
             Err(Error::Unreachable { why, .. }) if !nix::unistd::geteuid().is_root() => {

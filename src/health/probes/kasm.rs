@@ -2,7 +2,7 @@
 
 use super::SEE_STATUS;
 use crate::error::{Exit, Failure};
-use crate::health::model::{Finding, ProbeStatus};
+use crate::health::model::{Finding, Level, ProbeStatus};
 use crate::health::probe::Context;
 use crate::kasm::layout::Installed;
 use crate::paths::Paths;
@@ -16,7 +16,18 @@ pub(super) const LAST_RUN: &str = "last-run";
 pub(super) fn installed<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
     async move {
         let paths = context.paths.clone();
-        context.errands.run(NAME, move || look(&paths)).await.unwrap_or_else(|finding| finding)
+        let mut finding = context.errands.run(NAME, move || look(&paths)).await.unwrap_or_else(|finding| finding);
+        // Why it is not there is worth more than what to do about it in general.
+        let cause = context.last_failure.as_ref().map(|failure| (after_a_run(failure), failure.help.clone()));
+        let cause = cause.or_else(|| {
+            let failure = context.configuration.as_ref()?;
+            Some((sentence(WRONG_CONFIGURATION, failure), failure.help.clone()))
+        });
+        if let (Level::Fail, Some((cause, help))) = (finding.level, cause) {
+            finding.words = format!("{}: {cause}", finding.words);
+            finding.remedy = Some(help);
+        }
+        finding
     }
     .boxed()
 }
@@ -62,29 +73,33 @@ fn look(paths: &Paths) -> Finding {
 pub(super) fn configuration<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
     async move {
         let Some(failure) = &context.configuration else { return Finding::ok("nothing speaks against it") };
-        told(context, CONFIGURATION, "the configuration is wrong: ", failure).await
+        told(context, CONFIGURATION, sentence(WRONG_CONFIGURATION, failure), failure).await
     }
     .boxed()
 }
 
 pub(super) fn last_run<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
     async move {
-        let Some(failure) = &context.last_failure else {
-            return Finding::ok("no run has failed since the last good one");
-        };
-        let cause = match failure.exit() {
-            Exit::Download => "the download of the release failed: ",
-            Exit::Token => "the token was refused: ",
-            Exit::RolledBack => "the last upgrade failed, and the version before is back: ",
-            _ => "the last run failed: ",
-        };
-        told(context, LAST_RUN, cause, failure).await
+        let Some(failure) = &context.last_failure else { return Finding::ok("it did not fail, or there was none") };
+        told(context, LAST_RUN, after_a_run(failure), failure).await
     }
     .boxed()
 }
 
-/// A failure of our own is why the node is not there, or else something to look at.
-async fn told(context: &Context, probe: &'static str, cause: &str, failure: &Failure) -> Finding {
+const WRONG_CONFIGURATION: &str = "the configuration is wrong";
+
+/// What a run's failure means, in a sentence that names the cause.
+fn after_a_run(failure: &Failure) -> String {
+    let cause = match failure.exit() {
+        Exit::Download => "the download of the release failed",
+        Exit::Token => "the token was refused",
+        Exit::RolledBack => "the last upgrade failed, and the version before is back",
+        _ => "the last run failed",
+    };
+    sentence(cause, failure)
+}
+
+fn sentence(cause: &str, failure: &Failure) -> String {
     let mut words = failure.message.clone();
     for cause in &failure.causes {
         // The whole of a program's last words is for `status`.
@@ -94,7 +109,11 @@ async fn told(context: &Context, probe: &'static str, cause: &str, failure: &Fai
         }
     }
     let words: String = crate::words::one_line(&words).chars().take(600).collect();
-    let words = if words.starts_with(cause.trim_end_matches(": ")) { words } else { format!("{cause}{words}") };
+    if words.starts_with(cause) { words } else { format!("{cause}: {words}") }
+}
+
+/// A failure of our own is why the node is not there, or else something to look at.
+async fn told(context: &Context, probe: &'static str, words: String, failure: &Failure) -> Finding {
     match context.node(probe).await {
         Ok(_) => Finding::warn(words, failure.help.clone()),
         Err(_) => Finding::fail(words, failure.help.clone()),

@@ -28,3 +28,35 @@ impl Validity {
         Some(Validity { from: moment(&validity.not_before)?, until: moment(&validity.not_after)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+    fn certificate() -> Vec<u8> {
+        let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/token/test-only-rsa.cert.pem");
+        CertificateDer::from_pem_file(pem).unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_says_from_when_until_when() {
+        let validity = Validity::of(&certificate()).unwrap();
+        assert!(validity.from < validity.until);
+        assert_eq!(Validity::of(b""), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn no_damage_makes_the_reader_panic(at in 0usize..2000, byte in any::<u8>(), length in 0usize..2000) {
+            let mut der = certificate();
+            let at = at % der.len();
+            der[at] = byte;
+            der.truncate(length);
+            Validity::of(&der);
+        }
+    }
+}

@@ -52,7 +52,8 @@ pub(super) fn own_line(text: &str, key: &Node<'_>, written: usize) -> Option<Lin
     }
     let to = text[written..].find('\n').map_or(text.len(), |at| written + at + 1);
     // Old line ends: what follows them would be taken for the rest of this line.
-    let rest = text[written..to].trim_end_matches(['\r', '\n']);
+    let line = &text[written..to];
+    let rest = line.strip_suffix("\r\n").or(line.strip_suffix('\n')).unwrap_or(line);
     (!rest.contains('\r')).then_some(Line { from, to })
 }
 

@@ -106,6 +106,8 @@ fn what_cannot_be_changed_safely_is_refused() {
     let refused = |yaml: &str| put(yaml.as_bytes(), "a", "k", New::Text(&new)).unwrap_err();
     for (yaml, why) in [
         ("a:\n  k: 1\n  k: 2\n", Twice),
+        // A line feed behind it would make one line end of two, and taken away again take both.
+        ("a:\n  x:\r", NoLine),
         ("a:\n  k: 1\na:\n  x: 2\n", Twice),
         ("a:\n  k: &one 1\nb: *one\n", Tied),
         ("b: &one 1\na:\n  k: *one\n", Tied),

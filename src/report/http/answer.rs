@@ -4,7 +4,7 @@ use super::super::metrics::{self, Format, Progress};
 use super::super::status::{State, Status};
 use super::super::status_file::Document;
 use super::page;
-use crate::health::{Health, Level, ProbeStatus, Verdict};
+use crate::health::{self, Health, Level, ProbeStatus, Verdict};
 use crate::words;
 use std::time::Duration;
 
@@ -119,11 +119,14 @@ fn probe_line(probe: &ProbeStatus) -> String {
 }
 
 impl Known {
-    /// Is the node up and does what it is for? And why (not).
+    /// Is the node up and does what it is for? And why (not). One that was up is degraded for a while before it has
+    /// failed: it is not ready either while something vital fails.
     pub fn readiness(&self) -> (bool, String) {
         match &self.health {
             Some(health) => match health.verdict {
-                Verdict::Healthy | Verdict::Degraded => (true, format!("{}: {}", health.verdict, health.words)),
+                Verdict::Healthy | Verdict::Degraded => {
+                    (!lacks_something_vital(health), format!("{}: {}", health.verdict, health.words))
+                }
                 Verdict::Failed => (false, format!("{}: {}", health.verdict, health.words)),
                 Verdict::Starting => (false, format!("starting: {}", self.doing().unwrap_or(health.words.clone()))),
             },
@@ -145,6 +148,11 @@ impl Known {
             State::Never | State::Done => None,
         }
     }
+}
+
+fn lacks_something_vital(health: &Health) -> bool {
+    let fails = |name: &str| health.probe(name).is_some_and(|probe| probe.level == Level::Fail);
+    health::probes().iter().any(|probe| probe.vital && fails(probe.name))
 }
 
 fn said(step: &str, detail: &str) -> String {

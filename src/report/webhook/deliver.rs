@@ -45,6 +45,7 @@ pub(super) struct Sender {
     observer: Arc<dyn Observer>,
     masker: Masker,
     receiver: Receiver,
+    client: Option<reqwest::Client>,
     spool: Spool,
     /// What the disk did not take.
     memory: VecDeque<(String, Kind, Vec<u8>)>,
@@ -76,6 +77,7 @@ impl Sender {
         Sender {
             masker: Masker::new(secrets),
             receiver: Receiver::new(paths, &webhook, &reporting),
+            client: None,
             spool: Spool::new(paths),
             paths: paths.clone(),
             webhook,
@@ -107,8 +109,9 @@ impl Sender {
             };
             if let (Some(next), None) = (&next, wait) {
                 let Some((id, kind, bytes)) = self.read(next) else { continue };
+                let Some(client) = self.client(next, &id, kind) else { continue };
                 let receiver = self.receiver.clone();
-                let mut telling = pin!(receiver.tell(&id, kind, bytes));
+                let mut telling = pin!(receiver.tell(client, &id, kind, bytes));
                 let outcome = loop {
                     tokio::select! {
                         outcome = &mut telling => break Some(outcome),
@@ -125,6 +128,8 @@ impl Sender {
                 }
                 continue;
             }
+            // Nothing to tell, or not now: by then name servers may be others, and meanwhile it is only memory.
+            self.client = None;
             if self.is_finished(next.is_some(), wait) {
                 self.reply();
             }
@@ -234,6 +239,17 @@ impl Sender {
                 None
             }
         }
+    }
+
+    /// The client that told the last event, or a new one.
+    fn client(&mut self, next: &Next, id: &str, kind: Kind) -> Option<reqwest::Client> {
+        if self.client.is_none() {
+            match self.receiver.client() {
+                Ok(client) => self.client = Some(client),
+                Err(error) => self.after(next, id, kind, Outcome::Stuck(error.to_string())),
+            }
+        }
+        self.client.clone()
     }
 
     fn after(&mut self, next: &Next, id: &str, kind: Kind, outcome: Outcome) {

@@ -18,6 +18,7 @@ use crate::intent::Reporting;
 use crate::observe::Observer;
 use crate::paths::Paths;
 use crate::step::{Entry, Event, View};
+use spool::Spool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub struct Left {
 pub struct Webhook {
     orders: mpsc::Sender<Order>,
     overflow: Arc<AtomicU64>,
+    paths: Paths,
 }
 
 impl Webhook {
@@ -59,7 +61,7 @@ impl Webhook {
         let overflow = Arc::new(AtomicU64::new(0));
         let sender = deliver::Sender::new(paths, webhook, reporting.clone(), overflow.clone(), observer);
         super::on_a_thread("webhook", move || sender.run(queue))?;
-        Some(Webhook { orders, overflow })
+        Some(Webhook { orders, overflow, paths: paths.clone() })
     }
 
     /// A view for one run.
@@ -77,7 +79,14 @@ impl Webhook {
         };
         // The thread keeps the time itself; this is for one that hangs in a disk.
         let late = deadline.remaining() + Duration::from_secs(2);
-        tokio::time::timeout(late, asked).await.ok().flatten().unwrap_or_default()
+        match tokio::time::timeout(late, asked).await {
+            Ok(Some(left)) => left,
+            _ => {
+                let waiting = Spool::new(&self.paths).list().len();
+                let queued = QUEUE.saturating_sub(self.orders.capacity());
+                Left { waiting, lost: self.overflow.load(Ordering::Relaxed).saturating_add(queued as u64) }
+            }
+        }
     }
 }
 

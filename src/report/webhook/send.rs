@@ -53,14 +53,16 @@ impl Receiver {
         net::origin(self.url.expose())
     }
 
+    /// The client to tell it with. It knows name servers and authorities as they were when it was made.
+    ///
+    /// # Errors
+    /// An authority's file cannot be used.
+    pub fn client(&self) -> Result<reqwest::Client, net::Error> {
+        net::client_of_one_answer(&self.paths, &self.network)
+    }
+
     /// Tells it. No redirect is followed: what is signed for one receiver is not told to another.
-    pub async fn tell(&self, id: &str, kind: Kind, body: Vec<u8>) -> Outcome {
-        // A client anew each time: name servers and authorities may have changed since, and between two events there
-        // is nothing to keep in memory.
-        let client = match net::client_of_one_answer(&self.paths, &self.network) {
-            Ok(client) => client,
-            Err(error) => return Outcome::Stuck(error.to_string()),
-        };
+    pub async fn tell(&self, client: reqwest::Client, id: &str, kind: Kind, body: Vec<u8>) -> Outcome {
         let mut request = client.post(self.url.expose()).timeout(ANSWER).header(ID, id);
         request = request.header(reqwest::header::CONTENT_TYPE, kind.content_type());
         if let Some(secret) = &self.secret {

@@ -47,7 +47,7 @@ fn health(verdict: Verdict, words: &str) -> Health {
     (health.verdict, health.words) = (verdict, words.into());
     health.probes = vec![
         probe("docker", Level::Ok, "Docker 27.5.1 answers", None),
-        probe("containers", Level::Fail, "kasm_agent is\nrestarting", Some("see `docker logs kasm_agent`")),
+        probe("component", Level::Fail, "kasm_agent is\nrestarting", Some("see `docker logs kasm_agent`")),
         probe("disk", Level::Warn, "/ is 91 % full", Some("free space")),
         probe("dns", Level::Unknown, "no answer in time", None),
     ];
@@ -70,6 +70,15 @@ fn a_node_is_ready_while_it_does_what_it_is_for() {
         ask(&known(&[], false, None), "/readyz", ""),
         (503, "starting: the node was not looked at yet\n".into())
     );
+}
+
+#[test]
+fn a_node_that_was_up_is_not_ready_while_something_vital_fails() {
+    let mut health = health(Verdict::Degraded, "kasm_agent is not there");
+    assert_eq!(ask(&known(&[], false, Some(health.clone())), "/readyz", "").0, 200);
+    health.probes.push(probe("containers", Level::Fail, "kasm_agent is not there", None));
+    let gone = ask(&known(&[], false, Some(health)), "/readyz", "");
+    assert_eq!(gone, (503, "degraded: kasm_agent is not there\n".into()));
 }
 
 #[test]
@@ -102,7 +111,7 @@ fn probes_are_listed_one_a_line_when_that_is_asked_for_or_something_failed() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(body, @r"
             [+]docker ok: Docker 27.5.1 answers
-            [-]containers failed: kasm_agent is restarting (help: see `docker logs kasm_agent`)
+            [-]component failed: kasm_agent is restarting (help: see `docker logs kasm_agent`)
             [!]disk warning: / is 91 % full (help: free space)
             [?]dns unknown: no answer in time
             degraded: words
