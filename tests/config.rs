@@ -167,9 +167,14 @@ fn show_says_where_each_value_came_from() {
     manager.token                   [secret]  ROOT/etc/kasm-bootstrap/config.toml:6
     manager.wait                    2m        default
     manager.checkin_token           -         not set
+    manager.api_key                 -         not set
+    manager.api_key_secret          -         not set
     agent.address                   auto      ROOT/etc/kasm-bootstrap/config.d/20-site.toml:4 (unset: the template left {fqdn})
     agent.server_id                 a1        flag --agent-server-id
     agent.provider                  -         flag --agent-provider (unset: the template left None)
+    agent.enable                    -         not set
+    agent.cores                     -         not set
+    agent.memory                    -         not set
     guac.registration_token         -         not set
     guac.zone                       -         not set
     guac.api_host                   -         not set

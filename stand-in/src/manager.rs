@@ -2,10 +2,12 @@
 
 mod checkin;
 mod components;
+mod developer;
 pub mod jwt;
 
 pub use checkin::CheckInFault;
 pub use components::{Issue, Registration, Registry};
+pub use developer::Developer;
 
 use crate::http::{self, Handler, Request, Server, Stream};
 use rustls::ServerConfig;
@@ -32,6 +34,8 @@ pub struct Behaviour {
     pub down: bool,
     /// How it deals with its components.
     pub registry: Registry,
+    /// Its developer API.
+    pub developer: Developer,
     /// What goes wrong when a server tells how far it is.
     pub checkin: CheckInFault,
 }
@@ -137,7 +141,8 @@ fn answer(request: &Request, stream: &mut dyn Stream, how: &Behaviour, asked: &A
     }
     let date = how.date.as_deref();
     let mut headers: Vec<(&str, &str)> = date.map(|date| ("Date", date)).into_iter().collect();
-    if let Some(document) = components::answer(request, &how.registry) {
+    let developer = || developer::answer(request, &how.developer);
+    if let Some(document) = components::answer(request, &how.registry).or_else(developer) {
         std::thread::sleep(how.delay);
         headers.push(("Content-Type", "application/json"));
         return http::respond(stream, "200 OK", &headers, document.to_string().as_bytes());

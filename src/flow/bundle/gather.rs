@@ -27,12 +27,12 @@ impl<'a> Gatherer<'a> {
         ask.observer.note("looking for secrets, so that they can be masked");
         let docker = docker::Known::ask(ask.paths).await;
         let mut known = secrets::given(ask);
+        known.extend(docker.secrets());
         let credentials = ask.environment.iter().find(|(name, _)| name == ENV_CREDENTIALS);
         let (paths, credentials) = (ask.paths.clone(), credentials.map(|(_, path)| PathBuf::from(path)));
         // What is not found here has still to get past the mask by its shape.
         known.extend(patiently(move || Ok(secrets::lying_about(&paths, credentials))).await.unwrap_or_default());
-        known.extend(docker.secrets());
-        let masker = Masker::new(&secrets::sorted(known)).thorough();
+        let masker = Masker::new(&secrets::distinct(known)).thorough();
         Gatherer { ask, masker, docker, deadline, left: TOTAL_LIMIT }
     }
 

@@ -7,14 +7,16 @@ use crate::config::schema::SETTINGS;
 use crate::kasm::layout::Installed;
 use crate::paths::Paths;
 use crate::secret::Secret;
-use crate::token::{announced, is_secret_name};
+use crate::token::{SHORTEST_MASKED, announced, is_secret_name};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// No file is read further for its secrets, in bytes.
 const LIMIT: u64 = 1 << 20;
 /// No more secrets are looked for: each is looked for in all the text.
-const MOST: usize = 200;
+const MOST: usize = 64;
 
 /// The secrets of the configuration and the environment.
 pub fn given(ask: &Ask<'_>) -> Vec<Secret> {
@@ -48,7 +50,7 @@ pub fn lying_about(paths: &Paths, credentials: Option<PathBuf>) -> Vec<Secret> {
     secrets.extend(read_text(&Spot::fixed(paths.config_file())).iter().flat_map(|text| announced(text)));
     secrets.extend(read_text(&Spot::fixed(paths.user_data())).iter().flat_map(|text| announced(text)));
     secrets.extend(texts(&paths.config_dir(), 1).iter().flat_map(|text| announced(text)));
-    for version in versions(paths) {
+    for version in versions(paths).into_iter().rev() {
         let installed = Installed { version: None, dir: version.clone() };
         if let Ok(Some(agent)) = installed.agent() {
             secrets.extend(agent.token);
@@ -102,11 +104,15 @@ pub fn versions(paths: &Paths) -> Vec<PathBuf> {
     versions
 }
 
-/// Each once, the longest first.
-pub fn sorted(mut secrets: Vec<Secret>) -> Vec<Secret> {
-    secrets.retain(|secret| secret.expose().len() >= crate::token::SHORTEST_MASKED);
-    secrets.sort_by(|one, other| (other.expose().len(), other.expose()).cmp(&(one.expose().len(), one.expose())));
-    secrets.dedup();
-    secrets.truncate(MOST);
-    secrets
+/// Each once, and no more than can be looked for: the first, which are the surest.
+pub fn distinct(secrets: Vec<Secret>) -> Vec<Secret> {
+    let mut seen = BTreeSet::new();
+    let mut kept = Vec::new();
+    for secret in secrets {
+        let is_new = secret.expose().len() >= SHORTEST_MASKED && seen.insert(Sha256::digest(secret.expose()));
+        if is_new && kept.len() < MOST {
+            kept.push(secret);
+        }
+    }
+    kept
 }
