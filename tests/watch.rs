@@ -2,6 +2,7 @@
 
 mod common;
 mod faults;
+mod nodes;
 
 use common::service::{Service, configure, healthy, ill, ready, whole};
 use common::{Scene, run, spoken};
@@ -9,9 +10,10 @@ use faults::disk::Disk;
 use kasm_bootstrap::paths::Paths;
 use kasm_bootstrap::step::RunLock;
 use kasm_stand_in::docker::{Condition, Script};
-use kasm_stand_in::manager::Behaviour;
-use kasm_stand_in::release::Options;
+use kasm_stand_in::manager::{Behaviour, Registry};
+use kasm_stand_in::release::{Components, Options};
 use nix::sys::signal::Signal;
+use nodes::{Node, REGISTRATION};
 use serde_json::Value;
 use std::fs;
 use std::time::Duration;
@@ -182,6 +184,34 @@ fn a_component_that_does_not_stay_up_is_restarted_so_often_and_no_more_also_afte
     service.says("done twice within an hour already, and no more often");
     looks(&mut service, &scene, 3);
     assert_eq!((service.stop().0, ordered(&scene, "/restart")), (0, 2));
+}
+
+#[test]
+fn broken_tokens_are_repaired_where_that_is_wanted_and_as_often_as_that_may_help() {
+    let components = Some(Components { tries: 2, ..Components::default() });
+    let node = Node { scene: ready(&Options { components, ..Options::default() }) };
+    let scene = &node.scene;
+    scene.manager.deal(Registry { registration_token: Some(REGISTRATION.into()), ..Registry::default() });
+    let text = format!(
+        "role = \"guac\"\ndeadline = \"120s\"\n[release]\nurls = [\"{}\"]\nsha256 = \"{}\"\n[manager]\naddress = \"{}\"\n\
+         [guac]\nregistration_token = \"{REGISTRATION}\"\n[run]\nwatch = \"100ms\"\n\
+         [health]\nsettle = \"0s\"\nrepair_tokens = true\n",
+        scene.url(),
+        scene.release.sha256,
+        scene.manager.address(),
+    );
+    configure(scene, &text);
+    let mut service = Service::start(scene);
+    service.status("healthy: kasm_guac, ");
+    node.expire();
+    service.says("tokens: fail: ");
+    service.says("tokens: repaired the tokens: ");
+    service.says("tokens: ok: ");
+    assert_eq!(orders(scene), ["/containers/kasm_guac/restart"]);
+    node.expire();
+    service.says("tokens: token repair: done once within an hour already, and no more often");
+    assert_eq!((service.stop().0, ordered(scene, "/restart")), (0, 1));
+    assert_eq!(scene.status()["verb"], "token repair");
 }
 
 #[test]

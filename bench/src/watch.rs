@@ -52,6 +52,8 @@ struct Look {
     /// MiB in memory now, and at the most so far.
     rss: f64,
     most: f64,
+    /// MiB of it that are its own: the rest is the program's file, which the kernel can drop.
+    own: f64,
 }
 
 impl Look {
@@ -66,7 +68,12 @@ impl Look {
             Ok(line.split_whitespace().next().unwrap_or_default().parse::<f64>()? / 1024.0)
         };
         // utime and stime are the fields 14 and 15; what follows the name begins with field 3.
-        Ok(Look { cpu: (ticks(11)? + ticks(12)?) / hertz, rss: mib("VmRSS:")?, most: mib("VmHWM:")? })
+        Ok(Look {
+            cpu: (ticks(11)? + ticks(12)?) / hertz,
+            rss: mib("VmRSS:")?,
+            most: mib("VmHWM:")?,
+            own: mib("RssAnon:")?,
+        })
     }
 }
 
@@ -88,12 +95,15 @@ pub fn run(words: &[&str]) -> Fallible<()> {
     let (after, took) = (Look::at(service.0.id())?, begun.elapsed().as_secs_f64());
     let cpu = (after.cpu - before.cpu) / took * 100.0;
     println!(
-        "watching an agent for {took:.0} s, nothing happens: {cpu:.3} % of one processor ({:.2} s); {:.1} MiB in memory, \
-         at the most {:.1} MiB\nwatching right after it has installed: {:.1} MiB in memory, at the most {:.1} MiB",
+        "watching an agent for {took:.0} s, nothing happens: {cpu:.3} % of one processor ({:.2} s); {:.1} MiB in memory \
+         ({:.1} MiB its own), at the most {:.1} MiB\n\
+         watching right after it has installed: {:.1} MiB in memory ({:.1} MiB its own), at the most {:.1} MiB",
         after.cpu - before.cpu,
         after.rss,
+        after.own,
         after.most,
         installed.rss,
+        installed.own,
         installed.most
     );
     match cpu < MOST_CPU && after.rss < MOST_MIB {

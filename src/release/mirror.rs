@@ -76,7 +76,17 @@ impl Mirror {
                 Err(why) => (None, redact(text), Some(why)),
             },
         };
-        Mirror { place, shown, wrong: None, flaw: None, doubts: 0, not_before: Instant::now(), unknown_name: 0, busy: 0, said }
+        Mirror {
+            place,
+            shown,
+            wrong: None,
+            flaw: None,
+            doubts: 0,
+            not_before: Instant::now(),
+            unknown_name: 0,
+            busy: 0,
+            said,
+        }
     }
 
     /// True if it will not be asked any more.

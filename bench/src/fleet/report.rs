@@ -12,7 +12,7 @@ use std::time::Duration;
 const BEGIN: &str = "<!-- fleet: begin (scripts/bench-fleet) -->";
 const END: &str = "<!-- fleet: end -->";
 /// No second has so many times the mean of requests that come again.
-const MOST_PEAK: f64 = 4.0;
+const MOST_PEAK: f64 = 6.0;
 /// The mirror sends at most so many times what is needed.
 const MOST_BYTES: f64 = 1.25;
 

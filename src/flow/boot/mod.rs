@@ -266,7 +266,12 @@ async fn to_its_end<F: Future>(
     }
     let mut work = pin!(work);
     match or_signal(signals, work.as_mut()).await {
-        Either::Left(result) => Either::Left((result, None)),
+        Either::Left(result) => {
+            // It may have heard the signal, and ended, before we did.
+            let signal = signals.next().now_or_never();
+            signal.iter().for_each(|_| supervisor.stopping());
+            Either::Left((result, signal))
+        }
         Either::Right(signal) => {
             supervisor.stopping();
             Either::Left((work.await, Some(signal)))
