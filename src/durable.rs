@@ -18,6 +18,15 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// The same, for an owner (user and group) other than this process, where one is given.
 pub fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+    replace(path, bytes, mode, owner, true)
+}
+
+/// [`write`] for what does not outlive the boot anyway: whole or not there, and nothing waits for a disk.
+pub fn write_for_this_boot(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, None, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>, lasting: bool) -> io::Result<()> {
     let directory = parent(path);
     let temporary = temporary_beside(path)?;
     let result = (|| {
@@ -29,7 +38,9 @@ pub fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>
         }
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if lasting {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)
     })();
     if result.is_err() {
@@ -37,7 +48,7 @@ pub fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>
         let _ = fs::remove_file(&temporary);
     }
     result?;
-    sync_directory(directory)
+    if lasting { sync_directory(directory) } else { Ok(()) }
 }
 
 /// Removes a file durably. True if it was there.

@@ -171,7 +171,7 @@ fn a_mirror_that_wants_to_be_asked_after_the_deadline_is_given_up_at_once() {
     insta::assert_snapshot!(bench.words(&failure), @r"
     error: the release cannot be downloaded from its only source [download.no-source]
       because: http://127.0.0.1:PORT/kasm_release_1.18.1.tar.gz: it answered 429 Too Many Requests, and asks to come back in 3600 s, which is too late
-    help: open one of the URLs from this machine with curl -v; check the name, the proxy and the certificate, or give another mirror with --release-url
+    help: open its URL from this machine with curl -v; check the name, the proxy and the certificate, or name another mirror (release.urls, --release-url)
     ");
     assert_eq!(mirror.requests().len(), 1);
 }
@@ -216,7 +216,7 @@ fn mirrors_that_all_fail_are_all_named() {
       because: gopher://mirror.example/x: gopher URLs are not supported, only https, http and file
       because: no url at all: this is not a URL (relative URL without a base)
       because: file:///nowhere/at/all.tar.gz: it cannot be read: No such file or directory (os error 2)
-    help: open one of the URLs from this machine with curl -v; check the name, the proxy and the certificate, or give another mirror with --release-url
+    help: open its URL from this machine with curl -v; check the name, the proxy and the certificate, or name another mirror (release.urls, --release-url)
     ");
     assert_eq!(failure.exit(), Exit::Download);
     assert!(!format!("{failure:?}").contains("secret"));
@@ -583,7 +583,7 @@ fn https_never_becomes_http_on_the_way() {
     insta::assert_snapshot!(bench.words(&failure), @r"
     error: the release cannot be downloaded from its only source [download.no-source]
       because: https://127.0.0.1:PORT/kasm_release_1.18.1.tar.gz: it redirects from https to unprotected http://127.0.0.1:PORT/kasm_release_1.18.1.tar.gz, which is refused
-    help: open one of the URLs from this machine with curl -v; check the name, the proxy and the certificate, or give another mirror with --release-url
+    help: open its URL from this machine with curl -v; check the name, the proxy and the certificate, or name another mirror (release.urls, --release-url)
     ");
     assert!(plain.requests().is_empty());
 }

@@ -250,17 +250,17 @@ fn a_token_of_another_key_or_algorithm_is_refused() {
     insta::assert_snapshot!(with("test-only-rsa-other.pub.pem", "RS256"), @r#"
     exit 11
     error: the component auth token was not signed with this key, or was changed since (PyJWT: "Signature verification failed") [token.signature-mismatch]
-    help: make sure that the key belongs to the manager that issued the token; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    help: make sure that the key belongs to the manager that issued the token; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(with("test-only-rsa.pub.pem", "HS256 with the public key as secret"), @r#"
     exit 11
     error: the component auth token is signed with HS256, but the key is for RS256 (PyJWT: "The specified alg value is not allowed") [token.algorithm]
-    help: make sure that the key belongs to the manager that issued the token; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    help: make sure that the key belongs to the manager that issued the token; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(with("test-only-ec.pub.pem", "RS256"), @r#"
     exit 11
     error: the component auth token is signed with RS256, but the key is for ES256 (PyJWT: "The specified alg value is not allowed") [token.algorithm]
-    help: make sure that the key belongs to the manager that issued the token; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    help: make sure that the key belongs to the manager that issued the token; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     assert!(with("test-only-rsa.pub.pem", "RS256, payload exchanged").contains("[token.signature-mismatch]"));
     assert!(with("test-only-ec-other.pub.pem", "ES256").contains("[token.signature-mismatch]"));

@@ -3,15 +3,20 @@
 //!
 //! `bench run --binary FILE --scratch DIR [--runs N] [--scale F] [--document FILE]`
 //!
+//! Beside it: `bench watch --binary FILE [--seconds N]`, what watching a node costs; `bench fleet`, a fleet that boots
+//! at once (`scripts/bench-fleet`).
+//!
 //! Parts of it call themselves: `bench measure COMMAND…` and `bench inflate FILE`.
 
 mod data;
+mod fleet;
 mod locks;
 mod machine;
 mod measure;
 mod place;
 mod report;
 mod server;
+mod watch;
 mod ways;
 
 use data::{Release, Shape};
@@ -40,6 +45,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["measure", ..] => return measure::child(&args[1..]),
         ["inflate", path] => data::inflate(Path::new(path)),
+        ["watch", options @ ..] => watch::run(options),
+        ["fleet", options @ ..] => fleet::run(options),
         ["run", options @ ..] => Options::read(options).and_then(|options| run(&options)),
         _ => Err("usage: bench run --binary FILE --scratch DIR [--runs N] [--scale F] [--document FILE]".into()),
     };

@@ -134,8 +134,8 @@ impl Explain for Error {
     fn help(&self) -> String {
         match self {
             Error::NotInstalled { .. } => {
-                "look at installer.log below /var/lib/kasm-bootstrap/attempts: the installer ended \
-                 without an error, but without installing anything"
+                "`ls -l /opt/kasm` and `kasm-bootstrap status` show how far it came; after an installation that ended \
+                 without an error, the end of installer.log below /var/lib/kasm-bootstrap/attempts does"
                     .into()
             }
             Error::OtherVersion { .. } | Error::OtherConfiguration { .. } => {

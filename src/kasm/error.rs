@@ -186,7 +186,11 @@ impl Explain for Error {
                 format!("leave {flag} out, or pick a release that has it: `bash kasm_release/{script} --help` lists them")
             }
             Error::BadValue { what, .. } => format!("change {what} to one that Kasm's scripts can take"),
-            Error::NoScript { .. } => "run again with --force to fetch and unpack the release anew".into(),
+            Error::NoScript { .. } => {
+                "remove the release's directory below /var/lib/kasm-bootstrap/releases and run the same command again: \
+                 it is unpacked anew"
+                    .into()
+            },
             Error::NoShell(_) => "install the bash package".into(),
             Error::Supervise(_) => "free memory, processes or file descriptors and run again".into(),
             Error::Record { .. } => "free space below /var/lib/kasm-bootstrap and see that it can be written".into(),

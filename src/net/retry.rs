@@ -114,13 +114,37 @@ impl Backoff {
 
     /// The next pause, no shorter than what the server asked for, and ending at the deadline.
     pub fn next_within(&mut self, asked: Option<Duration>, deadline: Deadline) -> Duration {
-        self.next_delay().max(asked.unwrap_or_default()).min(deadline.remaining())
+        let asked = asked.map(|asked| spread(asked, deadline)).unwrap_or_default();
+        self.next_delay().max(asked).min(deadline.remaining())
     }
 
     /// Things went well for a while: start from the beginning.
     pub fn reset(&mut self) {
         self.tries = 0;
     }
+}
+
+/// The pause after a server was too busy for the `times`th time and named none: drawn at random below a ceiling that
+/// begins high, because what it needs is that those it has turned away together come back one after the other.
+pub fn after_busy(times: u32) -> Duration {
+    let ceiling = Duration::from_secs(2).saturating_mul(1 << times.clamp(1, 8)).min(SPREAD);
+    between(Backoff::FIRST, ceiling)
+}
+
+/// Any span between two, each as likely as the other.
+fn between(least: Duration, most: Duration) -> Duration {
+    least + most.saturating_sub(least).mul_f64(random_fraction())
+}
+
+/// Nobody waits longer than this beyond what a server asked for.
+const SPREAD: Duration = Duration::from_secs(30);
+
+/// What a server asked for in `Retry-After`, and up to as much again. It has told everybody the same, so everybody would
+/// be back at the same moment, and sent away again; it asks for a wait of at least so long (RFC 9110, 10.2.3). Of what is
+/// left after it until the deadline, at most half is waited beyond it.
+pub fn spread(asked: Duration, deadline: Deadline) -> Duration {
+    let left = deadline.remaining().saturating_sub(asked) / 2;
+    asked + asked.min(SPREAD).min(left).mul_f64(random_fraction())
 }
 
 /// Between 0 and 1, without a generator of its own; 1 where the kernel has no randomness to give.
@@ -146,6 +170,27 @@ mod tests {
         }
         let deadline = Deadline::after(Duration::from_millis(100));
         assert!(backoff.next_within(Some(Duration::from_secs(60)), deadline) <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn those_who_were_sent_away_together_do_not_come_back_together() {
+        let (asked, deadline) = (Duration::from_secs(10), Deadline::after(Duration::from_secs(600)));
+        let waits: Vec<Duration> = (0..400).map(|_| spread(asked, deadline)).collect();
+        assert!(waits.iter().all(|wait| (asked..=2 * asked).contains(wait)));
+        // No second of the ten has more than twice its share of them.
+        for second in 10..20 {
+            let at = waits.iter().filter(|wait| wait.as_secs() == second).count();
+            assert!(at <= 80, "{at} of 400 in second {second}");
+        }
+        assert!(
+            spread(Duration::from_secs(3600), Deadline::after(Duration::from_secs(7200))) <= Duration::from_secs(3630)
+        );
+        // What is asked for may be all the time there is.
+        assert_eq!(spread(asked, Deadline::after(Duration::from_secs(5))), asked);
+        assert_eq!(spread(Duration::ZERO, deadline), Duration::ZERO);
+        for times in 0..100 {
+            assert!((Backoff::FIRST..=SPREAD).contains(&after_busy(times)), "{times}");
+        }
     }
 
     #[test]

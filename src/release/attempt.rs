@@ -204,7 +204,10 @@ pub(super) fn fault_of(error: &reqwest::Error) -> Fault {
 pub(super) fn fault_of_status(status: StatusCode, headers: &HeaderMap) -> Fault {
     let text = format!("it answered {status}").trim_end_matches(" <unknown status code>").to_owned();
     match retry::of_status(status, headers) {
-        Retry::Again(after) => Fault { after, ..Fault::passing(text) },
+        Retry::Again(after) => {
+            let busy = after.is_none() && matches!(status.as_u16(), 429 | 503);
+            Fault { after, busy, ..Fault::passing(text) }
+        }
         Retry::No => Fault::last(text),
     }
 }

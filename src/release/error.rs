@@ -139,8 +139,8 @@ impl Explain for Error {
                     .into()
             }
             Error::NoSource { .. } => {
-                "open one of the URLs from this machine with curl -v; check the name, the proxy and the certificate, \
-                 or give another mirror with --release-url"
+                "open its URL from this machine with curl -v; check the name, the proxy and the certificate, or name \
+                 another mirror (release.urls, --release-url)"
                     .into()
             }
             Error::Deadline { .. } => {

@@ -4,7 +4,7 @@ use super::Digest;
 use super::signature::Flaw;
 use crate::deadline::Deadline;
 use crate::intent::Source;
-use crate::net::redact;
+use crate::net::{redact, retry};
 use reqwest::Url;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ pub(super) struct Fault {
     pub again: bool,
     /// The pause the server asked for.
     pub after: Option<Duration>,
+    /// It has too much to do, and named no pause.
+    pub busy: bool,
     /// Its name does not exist (yet).
     pub unknown_name: bool,
     /// It is the signature that is at fault.
@@ -31,7 +33,7 @@ pub(super) struct Fault {
 impl Fault {
     /// A fault that will not pass.
     pub fn last(text: impl Into<String>) -> Fault {
-        Fault { text: text.into(), again: false, after: None, unknown_name: false, flaw: None }
+        Fault { text: text.into(), again: false, after: None, busy: false, unknown_name: false, flaw: None }
     }
 
     /// A fault that may pass.
@@ -60,6 +62,8 @@ pub(super) struct Mirror {
     pub doubts: u32,
     not_before: Instant,
     unknown_name: u32,
+    /// How often it was too busy.
+    busy: u32,
     said: Option<String>,
 }
 
@@ -72,7 +76,7 @@ impl Mirror {
                 Err(why) => (None, redact(text), Some(why)),
             },
         };
-        Mirror { place, shown, wrong: None, flaw: None, doubts: 0, not_before: Instant::now(), unknown_name: 0, said }
+        Mirror { place, shown, wrong: None, flaw: None, doubts: 0, not_before: Instant::now(), unknown_name: 0, busy: 0, said }
     }
 
     /// True if it will not be asked any more.
@@ -95,11 +99,16 @@ impl Mirror {
             close |= self.unknown_name >= UNKNOWN_NAME_TRIES;
         }
         if let Some(after) = fault.after {
-            self.not_before = Instant::now() + after.min(Duration::from_secs(24 * 3600));
+            self.not_before = Instant::now() + retry::spread(after.min(Duration::from_secs(24 * 3600)), deadline);
             if after >= deadline.remaining() {
                 text = format!("{text}, and asks to come back in {} s, which is too late", after.as_secs());
                 close = true;
             }
+        }
+        if fault.busy {
+            // Whoever else was turned away with us is not to be back with us.
+            self.busy += 1;
+            self.not_before = Instant::now() + retry::after_busy(self.busy);
         }
         self.said = Some(text);
         if close {

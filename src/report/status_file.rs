@@ -157,7 +157,7 @@ impl Writer {
         }
         self.written_at = Some(Instant::now());
         run_directory(&self.paths)?;
-        durable::write(&path, document.json().as_bytes(), 0o644)?;
+        durable::write_for_this_boot(&path, document.json().as_bytes(), 0o644)?;
         self.written = Some(document);
         Ok(())
     }
@@ -189,4 +189,95 @@ pub fn run_directory(paths: &Paths) -> io::Result<()> {
         handle.set_permissions(Permissions::from_mode(PASSABLE))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Verdict;
+    use crate::step::event::{Ending, VERSION};
+    use std::fs;
+
+    fn entry(ms: u64, event: Event) -> Entry {
+        Entry { v: VERSION, run: "5f0c21aa".into(), at: "2026-01-02T03:04:05.000Z".into(), ms, event }
+    }
+
+    fn begun() -> Entry {
+        let event = Event::RunStarted {
+            verb: "install".into(),
+            fingerprint: "f".into(),
+            version: "0.1.0".into(),
+            boot: String::new(),
+            uptime_ms: None,
+            pid: 7,
+            budget_ms: 570_000,
+            resumes: None,
+            steps: vec!["tokens".into()],
+        };
+        entry(0, event)
+    }
+
+    /// What a hub does: on record first, and told after that.
+    fn tell(paths: &Paths, file: &mut StatusFile, entry: &Entry) {
+        use std::io::Write;
+        fs::create_dir_all(paths.state_dir()).unwrap();
+        let mut journal = File::options().append(true).create(true).open(paths.journal()).unwrap();
+        writeln!(journal, "{}", serde_json::to_string(entry).unwrap()).unwrap();
+        file.event(entry);
+    }
+
+    fn read(paths: &Paths) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(paths.status_file()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_last_state_is_in_the_file_however_fast_it_all_went() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::below(directory.path());
+        let mut file = StatusFile::start(&paths, None).unwrap();
+        tell(&paths, &mut file, &begun());
+        for ms in 1..500 {
+            tell(&paths, &mut file, &entry(ms, Event::StepStarted { step: "tokens".into() }));
+        }
+        let detail = "the manager token is well-formed".to_owned();
+        let ended = Event::StepEnded { step: "tokens".into(), ending: Ending::Done, detail, took_ms: 499 };
+        tell(&paths, &mut file, &entry(500, ended));
+        tell(&paths, &mut file, &entry(501, Event::RunEnded { exit: 0, detail: "up".into(), failure: None }));
+        drop(file);
+        let found = read(&paths);
+        assert_eq!((found["schema"].as_u64(), &found["run"]["state"]), (Some(1), &"done".into()));
+        assert_eq!((&found["run"]["steps"][0]["state"], found["run"]["took_ms"].as_u64()), (&"done".into(), Some(501)));
+        assert_eq!(found["health"], serde_json::Value::Null);
+        // Nothing lies beside it.
+        assert_eq!(fs::read_dir(paths.run_dir()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn whoever_does_not_watch_leaves_the_health_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::below(directory.path());
+        let board = Board::default();
+        let mut health = Health::starting(None, "2026-01-02T03:05:00.000Z");
+        health.verdict = Verdict::Healthy;
+        board.put(health);
+        drop(StatusFile::start(&paths, Some(board)).unwrap());
+        let mut file = StatusFile::start(&paths, None).unwrap();
+        tell(&paths, &mut file, &begun());
+        drop(file);
+        let found = read(&paths);
+        assert_eq!((&found["health"]["verdict"], &found["run"]["state"]), (&"healthy".into(), &"interrupted".into()));
+    }
+
+    #[test]
+    fn everybody_may_read_it_and_nobody_else_may_write_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::below(directory.path());
+        // As the part of the boot leaves it that keeps user-data there.
+        durable::directory(&paths.run_dir(), 0o700).unwrap();
+        drop(StatusFile::start(&paths, None).unwrap());
+        let mode = |path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!((mode(paths.status_file()), mode(paths.run_dir())), (0o644, 0o711));
+        fs::set_permissions(paths.run_dir(), Permissions::from_mode(0o777)).unwrap();
+        assert!(run_directory(&paths).unwrap_err().to_string().contains("other users can write to it"));
+    }
 }

@@ -72,6 +72,9 @@ impl Explain for Error {
             Error::State { path, source } if source.kind() == io::ErrorKind::Other => {
                 format!("see `ls -ld {path}`: make it root's own (chown root, chmod 700), and look who changed it")
             }
+            Error::State { path, source } if source.kind() == io::ErrorKind::InvalidData => {
+                format!("another version of kasm-bootstrap wrote it, or it is damaged: use that version, or move {path} aside")
+            }
             Error::State { .. } | Error::Journal { .. } => {
                 "see to it that /var/lib/kasm-bootstrap is on a writable filesystem with free space, then run it again"
                     .into()

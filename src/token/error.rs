@@ -87,8 +87,8 @@ fn source(kind: Kind) -> &'static str {
             "use what Kasm puts in place of {checkin_jwt} in a server pool's startup script; it is valid for 4 hours"
         }
         Kind::Auth => {
-            "give the component its registration token again (registration_token.txt in its configuration directory); \
-             a component without any token must be redeployed"
+            "`kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without \
+             any token must be redeployed"
         }
     }
 }

@@ -179,7 +179,7 @@ impl Refusal {
             }
             Refusal::TooShort { .. } | Refusal::Repeated => "make sure that the whole token was copied",
             Refusal::TooLong { most: MAX_OPAQUE, .. } => {
-                "make sure that only the token was copied; a JSON Web Token is checked with --format jwt"
+                "make sure that only the token was copied; a JSON Web Token begins with eyJ and has two dots"
             }
             Refusal::NotEnoughSegments { .. }
             | Refusal::TooManySegments { .. }

@@ -174,7 +174,7 @@ fn the_refusal_of_a_placeholder_says_what_happened_and_where_the_token_is() {
     ");
     insta::assert_snapshot!(said(Kind::Auth, "false"), @r#"
     the component auth token is the word false, which templates and scripts leave where they have no value (PyJWT: "Not enough segments")
-    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(said(Kind::Manager, "<Zq7Rk2mXw9>"), @"
     the manager token holds a placeholder in angle brackets
@@ -227,11 +227,11 @@ fn the_clock_that_counts_is_the_managers() {
     };
     insta::assert_snapshot!(hours(3, None), @r#"
     the component auth token expired 3 hours ago, at 2026-01-01T00:00:00Z, by this machine's clock (PyJWT: "Signature has expired")
-    if 2026-01-01T03:00:00Z is not the right time, set this machine's clock; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    if 2026-01-01T03:00:00Z is not the right time, set this machine's clock; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(hours(3, Some(3)), @r#"
     the component auth token expired 3 hours ago, at 2026-01-01T00:00:00Z, by the manager's clock and by this machine's (PyJWT: "Signature has expired")
-    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(hours(3, Some(-2)), @"
     accepted
@@ -239,7 +239,7 @@ fn the_clock_that_counts_is_the_managers() {
     ");
     insta::assert_snapshot!(hours(-50, Some(1)), @r#"
     the component auth token expired 1 hour ago, at 2026-01-01T00:00:00Z, by the manager's clock; this machine's clock is 2 days 3 hours behind the manager's (PyJWT: "Signature has expired")
-    set this machine's clock; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    set this machine's clock; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     let born = jwt(r#"{"alg":"RS256"}"#, &format!("{{\"iat\":{}}}", now().as_second()));
     insta::assert_snapshot!(said_at(Kind::Auth, &born, &Context::at(now() - 400.hours())), @r#"
@@ -292,35 +292,35 @@ fn each_refusal_of_a_damaged_token_says_where_it_is_damaged() {
     let (payload, signature) = rest.split_once('.').unwrap();
     insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{payload}")), @r#"
     the component auth token is not a JSON Web Token: it has 2 segments between dots, not 3 (PyJWT: "Not enough segments")
-    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    the token was probably cut or changed on its way: copy it again, whole; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(said(Kind::Auth, &format!("{good}.{signature}")), @r#"
     the component auth token is not a JSON Web Token: it has 4 segments between dots, not 3 (PyJWT: "Invalid payload padding")
-    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    the token was probably cut or changed on its way: copy it again, whole; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{}/{}.{signature}", &payload[..4], &payload[4..])), @r#"
     the component auth token is damaged: its payload is not base64url, character 26 is a slash (PyJWT: "Invalid payload padding")
-    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    the token was probably cut or changed on its way: copy it again, whole; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(said(Kind::Auth, &format!("{header}.{payload}.{}", &signature[1..])), @r#"
     the component auth token is damaged: its signature is not base64url, a character is missing or one too many (PyJWT: "Invalid crypto padding")
-    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    the token was probably cut or changed on its way: copy it again, whole; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"none"}"#, "{}")), @r#"
     the component auth token is not signed: its header says that the algorithm is none (PyJWT: "The specified alg value is not allowed")
-    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":"never"}"#)), @r#"
     the component auth token has a claim exp that is no number (PyJWT: "Expiration Time claim (exp) must be an integer.")
-    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":1,"exp":2}"#)), @"
     the component auth token is ambiguous: its payload holds the same key twice
-    give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     ");
     insta::assert_snapshot!(said(Kind::Auth, &jwt(r#"{"alg":"RS256"}"#, r#"{"exp":1"#)), @r#"
     the component auth token is damaged: its payload is not JSON from byte 8 on (PyJWT: "Invalid payload string")
-    the token was probably cut or changed on its way: copy it again, whole; give the component its registration token again (registration_token.txt in its configuration directory); a component without any token must be redeployed
+    the token was probably cut or changed on its way: copy it again, whole; `kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without any token must be redeployed
     "#);
     insta::assert_snapshot!(said(Kind::Manager, "Zq7Rk2/Xw9Lp4Tn8Vb3s"), @"
     the manager token holds a character that no token has: character 7 is a slash

@@ -70,7 +70,13 @@ pub(in crate::flow) async fn back(work: &Change, hub: &Hub, cause: Option<Failur
 pub(in crate::flow) fn rolled_back(open: &Open, cause: Failure) -> Failure {
     let message = format!("the upgrade to Kasm {} failed; Kasm {} is back and healthy", open.to, open.from);
     let logs = format!("the failed version's logs are below /var/lib/kasm-bootstrap/attempts/{}", open.attempt);
-    let help = format!("{}; {logs}", cause.help);
+    // What helps against a wrong installation would wipe the right one that is back.
+    let help = match cause.reason.as_str() {
+        "health.other-version" | "health.other-configuration" => {
+            format!("nothing has to be done at once; {logs}: find out why upgrade.sh left that, then try --force")
+        }
+        _ => format!("{}; {logs}", cause.help),
+    };
     let mut failure = Failure::new(Exit::RolledBack, "upgrade.rolled-back", message, help);
     failure.causes = std::iter::once(format!("{} [{}]", cause.message, cause.reason)).chain(cause.causes).collect();
     failure

@@ -53,13 +53,16 @@ impl Target {
                     Exit::Preflight,
                     "rollback.nothing-before",
                     format!("no upgrade is on record that led to Kasm {leaves}"),
-                    format!("`rollback --to VERSION` goes to a version whose directory is there: {}", there(paths)),
+                    format!(
+                        "`kasm-bootstrap rollback --to VERSION` goes to a version whose directory is there: {}",
+                        there(paths)
+                    ),
                 ));
             }
         };
         if target.to == target.leaves {
             let message = format!("Kasm {} is the version in use", target.to);
-            let help = format!("`rollback --to VERSION` goes to another one: {}", there(paths));
+            let help = format!("`kasm-bootstrap rollback --to VERSION` goes to another one: {}", there(paths));
             return Err(Failure::new(Exit::Preflight, "rollback.same-version", message, help));
         }
         match target.installed(paths).dir.join("bin").is_dir() {

@@ -202,7 +202,7 @@ pub(in crate::flow) fn nothing_installed() -> Failure {
     Failure::new(
         Exit::Preflight,
         "upgrade.nothing-installed",
-        "no Kasm is installed here, so there is nothing to upgrade",
+        "no Kasm is installed here, so there is nothing to upgrade or to go back from",
         "run `kasm-bootstrap install`",
     )
 }

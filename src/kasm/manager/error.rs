@@ -174,7 +174,8 @@ impl Error {
         match self {
             Error::Client(_) | Error::NotTls { .. } | Error::Handshake { .. } | Error::Redirect { .. } => false,
             Error::Untrusted { fault, .. } => fault.early,
-            Error::Status { status, .. } => !status.is_client_error() || *status == reqwest::StatusCode::NOT_FOUND,
+            // Not there yet, too slow a question, too early, and too many that ask.
+            Error::Status { status, .. } => !status.is_client_error() || matches!(status.as_u16(), 404 | 408 | 425 | 429),
             Error::Dns { cause, .. } => cause.may_pass(),
             Error::Tunnel { cause, .. } => cause.may_pass(),
             Error::GaveUp { last, .. } => last.heals(),
