@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Scene, holds, run, spoken};
+use kasm_stand_in::docker::Script;
 use kasm_stand_in::manager::{Behaviour, Developer, Manager};
 use kasm_stand_in::release::Options;
 use kasm_stand_in::tls;
@@ -27,6 +28,7 @@ struct Site {
 impl Site {
     fn new(version: &str, developer: Developer) -> Site {
         let mut scene = Scene::new(&Options { version: version.into(), ..Options::default() });
+        scene.containers(Script { looks: 0, ..Script::default() });
         let identity = tls::self_signed(&["127.0.0.1"]);
         let pin = Sha256::digest(&identity.certificate).iter().map(|byte| format!("{byte:02x}")).collect();
         let behaviour = Behaviour { developer: developer.clone(), ..Behaviour::default() };
