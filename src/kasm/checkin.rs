@@ -4,11 +4,11 @@
 //! The token is in the URL, because that is where Kasm wants it: so nothing here shows a URL, and nothing is sent to a
 //! manager that has not proved who it is.
 
-use super::manager::{self, Manager};
+use super::manager::{self, Manager, Reply};
 use crate::deadline::Deadline;
 use crate::error::{Exit, Explain};
 use crate::intent::HostPort;
-use crate::net::retry::{self, Backoff, Retry};
+use crate::net::retry::{Backoff, Retry};
 use crate::net::{self, Confidential};
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
@@ -185,32 +185,13 @@ impl CheckIn {
     /// # Errors
     /// It is not known that the manager has it.
     pub async fn tell(&self, status: &ServerStatus, deadline: Deadline) -> Result<(), Error> {
-        let begun = Instant::now();
         let manager = || self.manager.name();
         // A client anew each time: it reads resolv.conf once, and on first boot that changes.
         let client = Confidential::new(&self.paths, &self.network)?;
         let url = format!("https://{}/api/set_server_status", self.manager.name());
-        let limit = deadline.remaining().min(ANSWER);
-        let request = client.post(&url, "token", &self.token)?.timeout(limit).json(status);
-        // An error of reqwest's holds the URL: none leaves this function.
-        let fail = |error: reqwest::Error| {
-            let after = begun.elapsed();
-            Error::Manager(match (error.is_timeout(), error.is_connect()) {
-                (true, true) => manager::Error::Timeout { manager: manager(), after },
-                (true, false) => manager::Error::Silent { manager: manager(), after },
-                (false, _) => manager::classify(&manager(), error),
-            })
-        };
-        let mut response = request.send().await.map_err(fail)?;
-        let status = response.status();
-        let retry = retry::of_status(status, response.headers());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(fail)? {
-            if body.len() + chunk.len() > LONGEST_BODY {
-                break;
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let request = client.post(&url, "token", &self.token)?.json(status);
+        let answered = self.manager.reply(request, deadline, LONGEST_BODY).await;
+        let Reply { status, retry, body, .. } = answered.map_err(Error::Manager)?;
         match refusal(status.as_u16(), &body) {
             None => Ok(()),
             Some((said, is_token)) => {

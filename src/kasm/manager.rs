@@ -6,6 +6,7 @@ mod clock;
 mod error;
 mod fault;
 mod look;
+mod reply;
 
 use crate::deadline::Deadline;
 use crate::intent::HostPort;
@@ -19,6 +20,7 @@ pub use error::Error;
 pub(in crate::kasm) use error::classify;
 pub use fault::Fault;
 pub use look::{Look, Through};
+pub(in crate::kasm) use reply::Reply;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -10,10 +10,10 @@ pub use answers::{Agent, Found, Me, Wanted, agents, find};
 pub use error::Error;
 
 use super::checkin::refusal;
-use super::manager::{self, Manager};
+use super::manager::{Manager, Reply};
 use crate::deadline::Deadline;
 use crate::intent::HostPort;
-use crate::net::retry::{self, Backoff, Retry};
+use crate::net::retry::{Backoff, Retry};
 use crate::net::{self, Confidential};
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
@@ -22,10 +22,7 @@ use crate::token::Masker;
 use reqwest::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
-use std::time::{Duration, Instant};
 
-/// The longest one answer may take.
-const ANSWER: Duration = Duration::from_secs(10);
 /// No answer is longer, in bytes: thousands of agents fit.
 const LONGEST_BODY: usize = 8 << 20;
 /// An answer to a change is as short as this.
@@ -171,7 +168,6 @@ impl Developer {
 
     /// Asks once, within the deadline and at most 10 s.
     async fn ask(&self, what: &str, change: Option<&Value>, deadline: Deadline) -> Result<Vec<u8>, Error> {
-        let begun = Instant::now();
         let manager = || self.manager.name();
         // A client anew each time: it reads resolv.conf once, and on first boot that changes.
         let client = Confidential::new(&self.paths, &self.network)?;
@@ -185,26 +181,11 @@ impl Developer {
         if !in_body {
             request = request.basic_auth(self.key.expose(), Some(self.secret.expose()));
         }
-        let request = request.timeout(deadline.remaining().min(ANSWER)).json(&body);
-        // An error of reqwest's may hold what was sent: none leaves this function.
-        let fail = |error: reqwest::Error| {
-            let after = begun.elapsed();
-            Error::Manager(match (error.is_timeout(), error.is_connect()) {
-                (true, true) => manager::Error::Timeout { manager: manager(), after },
-                (true, false) => manager::Error::Silent { manager: manager(), after },
-                (false, _) => manager::classify(&manager(), error),
-            })
-        };
-        let mut response = request.send().await.map_err(fail)?;
-        let status = response.status();
-        let retry = retry::of_status(status, response.headers());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(fail)? {
-            if body.len() + chunk.len() > LONGEST_BODY {
-                let said = format!("its answer is longer than {} MiB", LONGEST_BODY >> 20);
-                return Err(Error::Failed { manager: manager(), said, asked: None, may_pass: false });
-            }
-            body.extend_from_slice(&chunk);
+        let answered = self.manager.reply(request.json(&body), deadline, LONGEST_BODY).await;
+        let Reply { status, retry, body, whole } = answered.map_err(Error::Manager)?;
+        if !whole {
+            let said = format!("its answer is longer than {} MiB", LONGEST_BODY >> 20);
+            return Err(Error::Failed { manager: manager(), said, asked: None, may_pass: false });
         }
         let Some((said, is_about_access)) = refusal(status.as_u16(), &body) else {
             return Ok(if body.trim_ascii().is_empty() { NOTHING.to_vec() } else { body });
