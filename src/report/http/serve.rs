@@ -1,5 +1,4 @@
 //! The thread that serves: it accepts, bounds what one connection may cost, and hands questions to `answer`.
-
 //!
 //! Own code around httparse, because hyper's server, which keeps connections alive, reads bodies and much more that
 //! nobody needs here, is 70 kB of the binary. Each connection is for one request, and is closed after the answer.
