@@ -42,7 +42,7 @@ fn no_route_at_all_is_an_error_that_names_the_manager() {
 fn auto_without_a_manager_says_so() {
     let error = address::find(&AddressChoice::Auto, &[], 443).unwrap_err();
     assert_eq!(error.reason(), "machine.manager-unknown");
-    insta::assert_snapshot!(error.help(), @"give the manager's address with -m, or give the address itself with -p ADDRESS");
+    insta::assert_snapshot!(error.help(), @"give the manager's address (-m, or manager.address), or give the address itself (-p ADDRESS, or agent.address)");
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     skip  manager-tls      there is no connection to the manager
     skip  manager-health   there is no connection to the manager
     FAIL  address          there is no network interface nosuch0 (there are: [NAMES])
-                           help: name one that exists, or give the address itself with -p ADDRESS
+                           help: name one that exists, or give the address itself (-p ADDRESS, or agent.address)
     skip  proxy            no proxy is on the way to the manager
     skip  clock            there is nobody to compare it with
     skip  release-mirror   no release is given

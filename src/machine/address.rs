@@ -90,17 +90,17 @@ impl Explain for Error {
     }
 
     fn help(&self) -> String {
-        let given = "or give the address itself with -p ADDRESS";
+        let given = "or give the address itself (-p ADDRESS, or agent.address)";
         match self {
             Error::NoRoute { .. } => {
                 format!("see `ip route`: the network must be up before the installation starts; {given}")
             }
-            Error::ManagerUnknown => format!("give the manager's address with -m, {given}"),
+            Error::ManagerUnknown => format!("give the manager's address (-m, or manager.address), {given}"),
             Error::NoInterface { .. } => format!("name one that exists, {given}"),
             Error::NoAddress { name, .. } => {
                 format!("see `ip address show {name}`; bring it up with an address, {given}")
             }
-            Error::Cloud(_) | Error::List(_) => "give the address itself with -p ADDRESS".into(),
+            Error::Cloud(_) | Error::List(_) => "give the address itself (-p ADDRESS, or agent.address)".into(),
         }
     }
 

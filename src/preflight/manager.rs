@@ -97,7 +97,7 @@ pub(super) fn address(context: &Context) -> BoxFuture<'_, Verdict> {
                 None => Verdict::Pass(found.story()),
                 Some(warning) => Verdict::Warn {
                     detail: warning.clone(),
-                    remedy: "give the address that others reach this machine by with -p ADDRESS".into(),
+                    remedy: "give the address that others reach this machine by (-p ADDRESS, or agent.address)".into(),
                 },
             },
             Err(error @ address::Error::NoRoute { .. }) if context.mode == Mode::Wait => not_yet(&error),

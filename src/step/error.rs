@@ -80,7 +80,7 @@ impl Explain for Error {
                     .into()
             }
             Error::Budget { .. } => {
-                "`kasm-bootstrap status` shows where the time went; run it again to go on from there, or give more with --deadline"
+                "`kasm-bootstrap status` shows where the time went; run it again to go on from there, or give more (--deadline, or deadline in the configuration)"
                     .into()
             }
             Error::Interrupted { .. } => "run the same command again: it goes on from there".into(),

@@ -4,7 +4,7 @@
 use super::{Install, systemctl};
 use crate::apt::{self, wait::Quiet};
 use crate::blocking;
-use crate::error::{Explain, Failure};
+use crate::error::Failure;
 use crate::intent::AddressChoice;
 use crate::machine::{address, cloud, swap};
 use crate::observe::Silent;
@@ -82,10 +82,9 @@ pub async fn swap(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
         Ok(outcome @ swap::Outcome::Present { .. }) => Ok(Finish::Skipped(outcome.to_string())),
         Ok(outcome) => Ok(Finish::Done(outcome.to_string())),
         Err(error) => {
-            let help = error.help();
-            let failure = Failure::from(error);
-            let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
-            Ok(Finish::Warned(format!("{}{causes}; {help}", failure.message)))
+            let Failure { message, causes, reason, help, .. } = Failure::from(error);
+            let causes: String = causes.iter().map(|cause| format!(": {cause}")).collect();
+            Ok(Finish::Warned(format!("{message}{causes} [{reason}]; {help}")))
         }
     }
 }
