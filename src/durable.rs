@@ -21,7 +21,7 @@ pub fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>
     replace(path, bytes, mode, owner, true)
 }
 
-/// [`write`] for what does not outlive the boot anyway: whole or not there, and nothing waits for a disk.
+/// [`write()`] for what does not outlive the boot anyway: whole or not there, and nothing waits for a disk.
 pub fn write_for_this_boot(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, mode, None, false)
 }
