@@ -85,6 +85,10 @@ impl Masker {
         if spans.is_empty() {
             return Cow::Borrowed(text);
         }
+        // Whoever looks back a number of bytes may have stopped within a character.
+        for (start, end) in &mut spans {
+            (*start, *end) = (text.floor_char_boundary(*start), text.ceil_char_boundary(*end));
+        }
         spans.sort_unstable();
         let mut masked = String::with_capacity(text.len());
         let mut done = 0;

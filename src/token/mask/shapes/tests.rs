@@ -211,3 +211,13 @@ proptest! {
         mask(&text);
     }
 }
+
+#[test]
+fn a_word_too_long_to_look_back_on_is_cut_between_characters() {
+    for letter in ["é", "\u{fffd}", "🔑"] {
+        for shift in 0..4 {
+            let text = format!("{}{}user:hunter2@proxy", "x".repeat(shift), letter.repeat(200));
+            assert!(!mask(&text).contains("hunter2"), "{text}");
+        }
+    }
+}
