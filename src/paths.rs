@@ -3,6 +3,8 @@
 //! With `--root DIR` each path lies below `DIR`: ours and the machine's alike.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The environment variable by which a supervised installer learns of `--root`.
@@ -22,6 +24,15 @@ pub fn is_ours_alone(name: &OsStr) -> bool {
 /// The environment as children may have it.
 pub fn environment_for_children() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| !is_ours_alone(name))
+}
+
+/// The first program of this name in these directories. Relative ones are passed over: what they mean depends on where
+/// somebody happens to stand.
+pub fn program(name: &str, directories: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    directories.filter(|directory| directory.is_absolute()).map(|directory| directory.join(name)).find(is_program)
 }
 
 /// The timers that start apt behind our back.

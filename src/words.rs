@@ -12,6 +12,11 @@ pub fn span(span: Duration) -> String {
     }
 }
 
+/// Whole milliseconds, as records have them.
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The wall clock as it is written everywhere, RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`. It may
 /// jump, so nothing is computed with it.
 pub fn now() -> String {

@@ -5,12 +5,11 @@
 
 use crate::durable;
 use crate::observe::Observer;
+use crate::paths::program;
 use crate::paths::{APT_TIMERS, Paths, environment_for_children};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -38,16 +37,9 @@ impl Systemctl {
         Systemctl { program: program.into(), limit: Duration::from_secs(10) }
     }
 
-    /// The first `systemctl` in a `PATH`, usually the environment's. Relative directories in it are passed
-    /// over: what they mean depends on where somebody happens to stand.
+    /// The first `systemctl` in a `PATH`, usually the environment's.
     pub fn find(path: Option<&OsStr>) -> Option<Systemctl> {
-        std::env::split_paths(path?)
-            .filter(|directory| directory.is_absolute())
-            .map(|directory| directory.join("systemctl"))
-            .find(|program| {
-                fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-            })
-            .map(Systemctl::at)
+        program("systemctl", std::env::split_paths(path?)).map(Systemctl::at)
     }
 
     /// The same, given up after `limit` instead of 10 s a call.

@@ -33,7 +33,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
                     format!("the package manager is free (waited {waited} for {holders})")
                 }
             };
-            let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            let waited = words::millis(waited);
             Answer::new(text, json!({ "quiet": true, "apt": true, "waited_ms": waited, "holders": holders }))
         }
     })

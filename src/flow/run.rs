@@ -1,10 +1,13 @@
 //! What every run has around its plan: the lock, the journal, the views, and an end on record.
 
 use crate::error::Failure;
+use crate::machine::kernel::boot_id;
+use crate::machine::pressure;
 use crate::paths::Paths;
 use crate::step::event::Event;
 use crate::step::journal::Earlier;
 use crate::step::{Error, Hub, Journal, Outcome, Plan, RunLock, View, engine, journal};
+use crate::words;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use std::future::Future;
@@ -97,7 +100,7 @@ impl Ready {
             boot: boot_id(),
             uptime_ms: uptime_ms(),
             pid: std::process::id(),
-            budget_ms: millis(begin.budget),
+            budget_ms: words::millis(begin.budget),
             resumes: earlier.as_ref().map(|earlier| earlier.run.clone()),
             steps: begin.steps.iter().map(|step| (*step).to_owned()).collect(),
         })?;
@@ -117,12 +120,8 @@ impl Ready {
         told?;
         drop(self.lock);
         let result = if already { "already" } else { "done" };
-        Ok(Report { result, run: hub.run().to_owned(), detail, took_ms: millis(begun.elapsed()) })
+        Ok(Report { result, run: hub.run().to_owned(), detail, took_ms: words::millis(begun.elapsed()) })
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Eight hexadecimal digits: enough to tell one machine's runs apart, short enough to read out.
@@ -135,15 +134,8 @@ fn identifier() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The kernel's identifier of this boot (random(4)); empty where /proc does not say.
-/// The kernel's boot id (random(4)); empty where it does not tell.
-pub(super) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
-/// How long the kernel has been running (proc_uptime(5)), milliseconds.
+/// How long the kernel has been running, milliseconds: the running one, whatever `--root` says.
 fn uptime_ms() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/uptime").ok()?;
-    let seconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok().map(millis)
+    let seconds = pressure::uptime(&Paths::default()).ok()?;
+    Duration::try_from_secs_f64(seconds).ok().map(words::millis)
 }

@@ -27,7 +27,7 @@ pub async fn ask_all(context: &Context, before: Option<&Health>) -> Health {
             since: before.filter(|before| before.level == finding.level).map_or(&now, |before| &before.since).clone(),
             remedy: finding.remedy,
             checked: now,
-            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            took_ms: words::millis(took),
             measures: finding.measures,
         }
     });

@@ -99,7 +99,7 @@ impl Error {
 }
 
 fn named<'a>(list: &'a [Container], name: &str) -> Option<&'a Container> {
-    list.iter().find(|container| container.names.iter().any(|one| one == name))
+    list.iter().find(|container| container.is_named(name))
 }
 
 pub(super) fn troubles<'a>(expected: &[&'a str], list: &[Container]) -> Vec<(&'a str, String)> {

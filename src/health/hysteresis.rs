@@ -10,6 +10,7 @@
 //! - What was never known is believed at once where it is good, and confirmed like everything else where it is not.
 
 use super::model::{Finding, Level, ProbeStatus};
+use crate::words;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -113,7 +114,7 @@ pub fn after(
     let Answer { finding, now, took } = answer;
     memory.add(finding.level);
     let level = memory.level(before.map(|before| before.level), confirm);
-    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let took_ms = words::millis(took);
     let status = |since: String, words, remedy, measures| ProbeStatus {
         name: name.to_owned(),
         level,

@@ -160,6 +160,11 @@ impl Session {
 }
 
 impl Container {
+    /// True if this is one of its names.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.names.iter().any(|one| one == name)
+    }
+
     /// Its health, from Docker's words.
     pub fn health(&self) -> Health {
         let ends = |mark: &str| self.status.trim_end().ends_with(mark);

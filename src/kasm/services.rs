@@ -173,8 +173,7 @@ impl Services<'_> {
         let ours: Vec<&str> =
             [Role::Agent, Role::Guac].into_iter().flat_map(|role| installed.containers(role)).collect();
         list.iter().any(|one| {
-            matches!(one.state.as_str(), "running" | "restarting")
-                && one.names.iter().any(|name| ours.contains(&name.as_str()))
+            matches!(one.state.as_str(), "running" | "restarting") && ours.iter().any(|name| one.is_named(name))
         })
     }
 }

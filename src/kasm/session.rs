@@ -6,6 +6,7 @@
 
 use super::error::Error;
 use crate::durable;
+use crate::machine::kernel::boot_id;
 use crate::observe::{Observer, Wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,7 +19,6 @@ use std::time::Duration;
 const PROC: &str = "/proc";
 /// No record is longer, in bytes.
 const RECORD_LIMIT: u64 = 4 * 1024;
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Ends of processes that are not our children come without an event that covers them all.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -175,11 +175,6 @@ struct Record {
     session: i32,
 }
 
-fn boot_id() -> String {
-    // Without it nothing found later can be taken for ours, which is the safe side.
-    std::fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
-}
-
 /// Writes the record of a session that has just begun, durably.
 pub(super) fn remember(path: &Path, session: &Session) -> Result<(), Error> {
     let record =
@@ -221,6 +216,7 @@ pub async fn end_leftover(record: &Path, grace: Duration, observer: &dyn Observe
     // A record that makes no sense names nobody; it is in the way all the same.
     let found = serde_json::from_slice::<Record>(&bytes).ok();
     let leftover = match found {
+        // Where the kernel does not tell, nothing can be taken for ours: that is the safe side.
         Some(found) if found.pid > 1 && !found.boot_id.is_empty() && found.boot_id == boot_id() => {
             let mut session =
                 Session { leader: found.session, leader_ticks: found.start_ticks, known: BTreeMap::new() };

@@ -8,6 +8,12 @@ use std::io::{self, BufRead, BufReader, Read};
 /// No list of modules is read beyond this; a distribution's is below 1 MiB.
 const LIST_LIMIT: u64 = 16 << 20;
 
+/// The kernel's identifier of this boot (random(4)); empty where it does not tell. It is the running kernel's, whatever
+/// `--root` says.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// Where a module is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Module {

@@ -12,6 +12,7 @@ pub use error::SwapError;
 use crate::blocking;
 use crate::deadline::Deadline;
 use crate::durable;
+use crate::paths::program;
 use crate::paths::{Paths, environment_for_children};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -81,12 +82,7 @@ impl Tools {
     pub fn find(path: Option<&OsStr>) -> Tools {
         let directories: Vec<PathBuf> =
             std::env::split_paths(path.unwrap_or_default()).chain(["/usr/sbin", "/sbin"].map(PathBuf::from)).collect();
-        let find = |name: &str| {
-            let absolute = directories.iter().filter(|directory| directory.is_absolute());
-            absolute.map(|directory| directory.join(name)).find(|program| {
-                fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-            })
-        };
+        let find = |name: &str| program(name, directories.iter().cloned());
         Tools { mkswap: find("mkswap"), swapon: find("swapon") }
     }
 }

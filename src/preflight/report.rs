@@ -1,6 +1,7 @@
 //! What the checks found, for people, for programs, and as the failure it may be.
 
 use crate::error::{Exit, Explain, Failure};
+use crate::words;
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 use std::error::Error;
@@ -122,7 +123,7 @@ impl Serialize for CheckResult {
         map.serialize_field("detail", self.verdict.detail())?;
         map.serialize_field("reason", &reason)?;
         map.serialize_field("help", &self.verdict.remedy())?;
-        map.serialize_field("took_ms", &u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX))?;
+        map.serialize_field("took_ms", &words::millis(self.took))?;
         map.end()
     }
 }

@@ -7,8 +7,6 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 
-/// How much of a journal's end is read at first: more than a run can write.
-const READ_AT_MOST: u64 = 16 << 20;
 /// No line of ours is longer, in bytes.
 const LINE: u64 = 256 * 1024;
 
@@ -46,7 +44,7 @@ impl Follow {
         let (inode, length) = (found.ino(), found.len());
         // Put aside and begun anew, or cut: from its beginning.
         if self.read.0 != inode || self.read.1 > length {
-            self.read = (inode, length.saturating_sub(READ_AT_MOST));
+            self.read = (inode, length.saturating_sub(journal::READ_AT_MOST));
         }
         if self.read.1 == length {
             return Ok(());

@@ -8,6 +8,7 @@ use super::signals::Signals;
 use super::{Context, Finish, Plan, Step};
 use crate::deadline::Deadline;
 use crate::error::Failure;
+use crate::words;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::time::{Duration, Instant};
 
@@ -143,7 +144,7 @@ fn finished_earlier<W>(step: &Step<W>, work: &W, earlier: Option<&Earlier>) -> O
 }
 
 fn ended(step: &str, ending: Ending, detail: String, took: Duration) -> Event {
-    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let took_ms = words::millis(took);
     Event::StepEnded { step: step.into(), ending, detail, took_ms }
 }
 

@@ -67,7 +67,7 @@ impl Hub {
     /// Records an event and shows it. Fails only if it must last and cannot be recorded; the views see
     /// it all the same.
     pub fn tell(&self, event: Event) -> Result<(), Error> {
-        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ms = words::millis(self.begun.elapsed());
         let entry = Entry { v: VERSION, run: self.run.clone(), at: words::now(), ms, event };
         let mut inner = self.lock();
         let result = inner.journal.as_mut().map_or(Ok(()), |journal| journal.append(&entry));

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// A journal beyond this size is put aside (as `journal.jsonl.1`) when the next run begins.
 const PUT_ASIDE_BEYOND: u64 = 4 << 20;
 /// How much of the end of the journal a reader takes: more than a run can write.
-const READ_AT_MOST: u64 = 16 << 20;
+pub const READ_AT_MOST: u64 = 16 << 20;
 
 /// The journal, open for appending.
 #[derive(Debug)]

@@ -3,12 +3,9 @@
 
 use super::PATIENCE;
 use super::tree::Spot;
-use crate::paths::environment_for_children;
+use crate::paths::{self, environment_for_children};
 use std::collections::VecDeque;
-use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -91,7 +88,9 @@ pub fn whole(spot: &Spot, limit: u64) -> Result<Text, Fault> {
 /// a service that is down.
 pub async fn program(words: &[&str], limit: u64) -> Result<Text, Fault> {
     let (name, args) = words.split_first().ok_or_else(|| Fault::Missing("nothing to run".into()))?;
-    let program = find(name).ok_or_else(|| Fault::Missing(format!("there is no {name}")))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program = paths::program(name, std::env::split_paths(&path))
+        .ok_or_else(|| Fault::Missing(format!("there is no {name}")))?;
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(environment_for_children()).env("LC_ALL", "C").env("SYSTEMD_COLORS", "0");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
@@ -120,14 +119,6 @@ pub async fn program(words: &[&str], limit: u64) -> Result<Text, Fault> {
         Ok(said) => Ok(said?),
         Err(_) => Err(Fault::Error(format!("it did not come to its end within {} s", PATIENCE.as_secs()))),
     }
-}
-
-/// The first program of this name in `PATH`; relative directories in it are passed over.
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).filter(|directory| directory.is_absolute()).map(|directory| directory.join(name)).find(
-        |program| fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0),
-    )
 }
 
 /// Text of which the front may be missing: then it begins with a whole line.

@@ -212,7 +212,7 @@ async fn trouble(work: &Repair, container: &str, patience: Duration) -> Option<S
         Ok(Err(error)) => return Some(format!("cannot be looked at: {error}")),
         Err(_) => return Some("cannot be looked at: Docker does not answer".into()),
     };
-    match list.iter().find(|one| one.names.iter().any(|name| name == container)) {
+    match list.iter().find(|one| one.is_named(container)) {
         None => Some("is not there".into()),
         Some(one) if one.is_up() => None,
         Some(one) => Some(format!("is {}", one.describe())),

@@ -6,11 +6,11 @@ use crate::blocking;
 use crate::config::{self, Loaded, Remedies};
 use crate::deadline::Deadline;
 use crate::flow::repair;
-use crate::flow::run::boot_id;
 use crate::health::state::Moment;
 use crate::health::{Level, ProbeStatus};
 use crate::kasm::docker::{self, Container};
 use crate::kasm::layout::Installed;
+use crate::machine::kernel::boot_id;
 use crate::machine::pressure;
 use crate::paths::Paths;
 use crate::step::View;
@@ -161,7 +161,7 @@ async fn down(core: &Core<'_>) -> Result<Vec<(&'static str, Container)>, String>
     let list = list.map_err(|_| "Docker does not answer".to_owned())?.map_err(|error| error.to_string())?;
     let is_down = |one: &Container| matches!(one.state.as_str(), "restarting" | "exited" | "dead" | "created");
     let found = |name: &'static str| {
-        let container = list.iter().find(|one| one.names.iter().any(|known| known == name))?;
+        let container = list.iter().find(|one| one.is_named(name))?;
         is_down(container).then(|| (name, container.clone()))
     };
     Ok(expected.unwrap_or_default().into_iter().filter_map(found).collect())

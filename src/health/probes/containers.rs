@@ -54,7 +54,7 @@ pub(super) fn up<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFut
             let names: Vec<&str> = up.iter().map(|(name, _)| name.as_str()).collect();
             return Finding { measures, ..Finding::ok(names.join(", ")) };
         };
-        let is_there = list.iter().any(|container| container.names.iter().any(|name| name == first));
+        let is_there = list.iter().any(|container| container.is_named(first));
         let remedy = match is_there {
             true => format!("`docker logs {first}` says why"),
             false => "start Kasm: `systemctl start kasm`, up to Kasm 1.17 `/opt/kasm/bin/start`".into(),

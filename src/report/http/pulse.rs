@@ -1,5 +1,6 @@
 //! A sign of life of the loop that does the work: not that a thread is there, but that it turns.
 
+use crate::words;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ impl Pulse {
 
     /// It turns.
     pub fn beat(&self) {
-        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ms = words::millis(self.begun.elapsed());
         self.beat.store(ms, Ordering::Relaxed);
     }
 

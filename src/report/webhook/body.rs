@@ -4,6 +4,7 @@ use super::spool::{Kind, LONGEST};
 use crate::durable;
 use crate::intent::{Events, Form, Reporting, WebhookIntent};
 use crate::machine::instance::Identity;
+use crate::machine::kernel::boot_id;
 use crate::paths::Paths;
 use crate::step::{Ending, Entry, Event};
 use crate::token::Masker;
@@ -39,14 +40,13 @@ pub struct Node {
 impl Node {
     /// This machine, as it is now: at its start its name and instance are known late.
     pub fn here(paths: &Paths, reporting: &Reporting) -> Node {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Node {
             hostname: hostname(),
             role: reporting.role.map(|role| role.as_str()),
             server_id: reporting.server_id.clone(),
             provider: reporting.provider.clone(),
             instance: Identity::find(paths, None).best().map(ToString::to_string),
-            boot: boot.trim().to_owned(),
+            boot: boot_id(),
         }
     }
 }
