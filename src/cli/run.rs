@@ -3,7 +3,7 @@
 use super::reports::{self, FAREWELL, Reports};
 use super::teller::Teller;
 use super::{Global, answer::Answer, views};
-use crate::config::{self, Layer};
+use crate::config::{self, Layer, Merged, RunOptions};
 use crate::error::Failure;
 use crate::flow::boot::{self, Boot};
 use crate::health::Board;
@@ -48,17 +48,18 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let file = global.config.as_deref();
     let load = || config::load(&global.sources(&paths, Layer::default()));
     // As far as it is configured at that moment.
-    let options = || load().ok().and_then(|loaded| loaded.merged.run_options().ok()).unwrap_or_default();
-    let serial = || options().console.then(|| Serial::of(&paths)).flatten();
+    let merged = || load().ok().map(|loaded| loaded.merged);
+    let options = |merged: Option<&Merged>| merged.and_then(|merged| merged.run_options().ok()).unwrap_or_default();
+    let serial = |options: &RunOptions| options.console.then(|| Serial::of(&paths)).flatten();
     let (board, pulse) = (Board::default(), Pulse::default());
     let endpoint = Endpoint::start(&paths, board.clone(), pulse.clone(), console.clone());
-    endpoint.listen(options().listen);
+    endpoint.listen(options(merged().as_ref()).listen);
     let status_file = StatusFile::start(&paths, Some(board.clone()));
     // Started once, and anew where the configuration is another by then.
     let senders: RefCell<Option<Reports>> = RefCell::default();
-    let told = || {
+    let told = |merged: Option<&Merged>| {
         let mut senders = senders.borrow_mut();
-        if let Some(reporting) = load().ok().and_then(|loaded| loaded.merged.reporting().ok())
+        if let Some(reporting) = merged.and_then(|merged| merged.reporting().ok())
             && !senders.as_ref().is_some_and(|senders| senders.are_for(&reporting))
         {
             *senders = Some(Reports::start(&paths, &reporting, &observer));
@@ -67,13 +68,15 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     };
     let views = || {
         // Whoever asks for views has read the configuration, which may have come only now.
-        endpoint.listen(options().listen);
+        let merged = merged();
+        let options = options(merged.as_ref());
+        endpoint.listen(options.listen);
         let mut views = views::of_a_person(global);
-        views.extend(told().iter().flat_map(Reports::views));
+        views.extend(told(merged.as_ref()).iter().flat_map(Reports::views));
         views.push(Box::new(systemd.clone()));
         views.push(Box::new(endpoint.view()));
         views.extend(status_file.clone().map(|file| Box::new(file) as Box<dyn View>));
-        if let Some(console) = serial() {
+        if let Some(console) = serial(&options) {
             views.push(Box::new(console));
         }
         views
@@ -82,15 +85,16 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let life = async {
         // What the process before this one could not tell.
         if reports::is_something_left(&paths) {
-            told();
+            told(merged().as_ref());
         }
         let result = boot::run(boot).await;
         if let Err(failure) = &result {
             systemd.status(&format!("failed: {} [{}]", failure.message, failure.reason));
-            if let Some(console) = serial() {
+            let merged = merged();
+            if let Some(console) = serial(&options(merged.as_ref())) {
                 console.failure(failure);
             }
-            told().iter().for_each(|told| told.failure(failure));
+            told(merged.as_ref()).iter().for_each(|told| told.failure(failure));
         }
         let limit = if result.is_ok() { STOPPING } else { FAREWELL };
         let senders = senders.borrow().clone();
