@@ -2,9 +2,9 @@
 //! waits for it, and never twice at the same time.
 
 use super::model::Finding;
+use crate::blocking;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
 
 /// Who is out on an errand.
 #[derive(Debug, Clone, Default)]
@@ -25,17 +25,13 @@ impl Errands {
             return Err(Finding::unknown("the question before this one hangs: is a disk or a mount not answering?"));
         }
         let back = Back { errands: self.clone(), name };
-        let (tell, told) = oneshot::channel();
-        let thread = std::thread::Builder::new().name(format!("probe {name}"));
-        let spawned = thread.spawn(move || {
+        let errand = move || {
             let result = work();
             drop(back);
-            // Nobody waits any more: then nobody needs it.
-            let _ = tell.send(result);
-        });
-        if let Err(error) = spawned {
-            return Err(Finding::unknown(format!("no thread can be started: {error}")));
-        }
+            result
+        };
+        let told = blocking::begin(format!("probe {name}"), errand);
+        let told = told.map_err(|error| Finding::unknown(format!("no thread can be started: {error}")))?;
         told.await.map_err(|_| Finding::unknown("the question came to no end"))
     }
 

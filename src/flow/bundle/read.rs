@@ -3,13 +3,13 @@
 
 use super::PATIENCE;
 use super::tree::Spot;
+use crate::blocking;
 use crate::paths::{self, environment_for_children};
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::process::Stdio;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// Why a source was not read that another user might read.
@@ -48,13 +48,9 @@ impl From<io::Error> for Fault {
 pub async fn patiently<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let (send, receive) = oneshot::channel();
-    let spawned = std::thread::Builder::new().name("bundle".into()).spawn(move || {
-        // Nobody listens any more if it took too long.
-        let _ = send.send(work());
-    });
-    spawned.map_err(|error| Fault::Error(format!("no thread for it: {error}")))?;
-    match timeout(PATIENCE, receive).await {
+    let read = blocking::begin("bundle".into(), work);
+    let read = read.map_err(|error| Fault::Error(format!("no thread for it: {error}")))?;
+    match timeout(PATIENCE, read).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Fault::Error("the thread that read it is gone".into())),
         Err(_) => Err(Fault::Error(format!("it did not come within {} s", PATIENCE.as_secs()))),
