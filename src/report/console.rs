@@ -4,6 +4,7 @@
 //! A console may be slow, full, or nobody's: a thread of its own writes, from a bounded queue, and gives up on what it
 //! cannot get rid of. Nothing ever waits for it but the very end, for a moment.
 
+use super::aside::Aside;
 use super::lines;
 use crate::error::Failure;
 use crate::paths::Paths;
@@ -15,8 +16,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 /// So many lines may wait to be written; what comes beyond is left out.
@@ -30,8 +30,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The view of serial consoles.
 pub struct Console {
-    lines: Option<SyncSender<String>>,
-    over: Receiver<()>,
+    lines: SyncSender<String>,
+    _aside: Aside,
 }
 
 impl Console {
@@ -44,25 +44,19 @@ impl Console {
             return None;
         }
         let (lines, queue) = sync_channel::<String>(QUEUE);
-        let (done, over) = sync_channel(1);
         let writing = move || {
             let mut devices = devices;
             for line in queue {
                 devices.iter_mut().for_each(|device| device.write(&line));
             }
-            // Nobody may be waiting for it any more.
-            let _ = done.send(());
         };
-        thread::Builder::new().name("console".into()).spawn(writing).ok()?;
-        Some(Console { lines: Some(lines), over })
+        Some(Console { lines, _aside: Aside::start("console", FAREWELL, writing).ok()? })
     }
 
     fn say(&self, text: &str) {
         let text: String = words::one_line(text).chars().take(LONGEST).collect();
-        if let Some(lines) = &self.lines {
-            // A full queue: the console is slower than the run, which does not wait for it.
-            let _ = lines.try_send(format!("kasm-bootstrap: {text}\r\n"));
-        }
+        // A full queue: the console is slower than the run, which does not wait for it.
+        let _ = self.lines.try_send(format!("kasm-bootstrap: {text}\r\n"));
     }
 
     /// Tells why it is over: the whole failure.
@@ -94,14 +88,6 @@ impl View for Console {
                 }
             }
         }
-    }
-}
-
-impl Drop for Console {
-    fn drop(&mut self) {
-        self.lines = None;
-        // Too slow: then the last lines are lost, and the process ends all the same.
-        let _ = self.over.recv_timeout(FAREWELL);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The views of the journal: what a person, a terminal, journald and a program see of a run.
 
+mod aside;
 pub mod checkin;
 pub mod console;
 pub mod follow;

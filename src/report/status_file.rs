@@ -3,6 +3,7 @@
 //! It is written by whoever works or watches, whole at once, from what is on record: so it does not matter that several
 //! may do so. A thread of its own writes; nothing ever waits for it but the very end, for a moment.
 
+use super::aside::Aside;
 use super::follow::Follow;
 use super::status::Status;
 use crate::durable;
@@ -14,9 +15,8 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Two writings are at least so far apart.
@@ -64,8 +64,8 @@ pub struct StatusFile(Arc<Handle>);
 
 struct Handle {
     /// That something has changed; what it is, is on record.
-    news: Option<SyncSender<()>>,
-    over: Mutex<Receiver<()>>,
+    news: SyncSender<()>,
+    _aside: Aside,
 }
 
 impl StatusFile {
@@ -76,35 +76,18 @@ impl StatusFile {
             Writer { paths: paths.clone(), board, follow: Follow::of(paths), written: None, written_at: None };
         // One more is on its way, whatever else happens meanwhile: that is all there is to know.
         let (news, heard) = sync_channel(1);
-        let (done, over) = sync_channel(1);
-        let writing = move || {
-            writer.keep(&heard);
-            // Nobody may be waiting for it any more.
-            let _ = done.send(());
-        };
-        thread::Builder::new().name("status-file".into()).spawn(writing).ok()?;
-        Some(StatusFile(Arc::new(Handle { news: Some(news), over: Mutex::new(over) })))
+        let aside = Aside::start("status-file", FAREWELL, move || writer.keep(&heard)).ok()?;
+        Some(StatusFile(Arc::new(Handle { news, _aside: aside })))
     }
 }
 
 impl View for StatusFile {
     fn event(&mut self, entry: &Entry) {
         // Only the journal has what a program says.
-        if !matches!(entry.event, Event::StepOutput { .. })
-            && let Some(news) = &self.0.news
-        {
+        if !matches!(entry.event, Event::StepOutput { .. }) {
             // A full queue: it will be looked at anyway.
-            let _ = news.try_send(());
+            let _ = self.0.news.try_send(());
         }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.news = None;
-        let over = self.over.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // A disk that hangs: then the last state is missing, and the process ends all the same.
-        let _ = over.recv_timeout(FAREWELL);
     }
 }
 

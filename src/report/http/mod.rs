@@ -19,6 +19,7 @@ mod serve;
 pub use answer::{Answer, Known, Question, answer};
 pub use pulse::Pulse;
 
+use super::aside::Aside;
 use super::follow::Follow;
 use super::metrics::Progress;
 use super::status::Status;
@@ -27,9 +28,7 @@ use crate::observe::Observer;
 use crate::paths::Paths;
 use crate::step::{Entry, Event, View};
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -47,8 +46,9 @@ pub struct Endpoint {
 
 /// The thread that serves.
 struct Thread {
-    wanted: Option<watch::Sender<Option<SocketAddr>>>,
-    over: Mutex<Receiver<()>>,
+    wanted: watch::Sender<Option<SocketAddr>>,
+    /// What it leaves if it takes too long is replaced by the next process.
+    _aside: Option<Aside>,
 }
 
 /// What every connection has in common.
@@ -73,27 +73,18 @@ impl Endpoint {
         let looked = Mutex::new(Looked { follow: Follow::of(paths), last: None });
         let (progress, bound) = (Mutex::default(), Mutex::default());
         let shared = Arc::new(Shared { board, pulse, looked, progress, bound });
-        let ((wanted, hears), (done, over)) = (watch::channel(None), sync_channel(1));
-        let thread = Arc::new(Thread { wanted: Some(wanted), over: Mutex::new(over) });
-        let endpoint = Endpoint { thread, shared: shared.clone() };
-        let (paths, told) = (paths.clone(), observer.clone());
-        let serving = move || {
-            serve::run(&paths, &shared, hears, told.as_ref());
-            // Nobody may be waiting for it any more.
-            let _ = done.send(());
-        };
-        if let Err(error) = thread::Builder::new().name("http".into()).spawn(serving) {
-            observer.warn(&format!("HTTP is not served: a thread cannot be had: {error}"));
-        }
-        endpoint
+        let (wanted, hears) = watch::channel(None);
+        let (paths, served, told) = (paths.clone(), shared.clone(), observer.clone());
+        let serving = move || serve::run(&paths, &served, hears, told.as_ref());
+        let excuse = |error| observer.warn(&format!("HTTP is not served: a thread cannot be had: {error}"));
+        let aside = Aside::start("http", FAREWELL, serving).map_err(excuse).ok();
+        Endpoint { thread: Arc::new(Thread { wanted, _aside: aside }), shared }
     }
 
     /// Listens at this address on TCP, beside the unix socket; nothing: no longer. An address that cannot be had now
     /// is tried again.
     pub fn listen(&self, address: Option<SocketAddr>) {
-        if let Some(wanted) = &self.thread.wanted {
-            wanted.send_if_modified(|wanted| std::mem::replace(wanted, address) != address);
-        }
+        self.thread.wanted.send_if_modified(|wanted| std::mem::replace(wanted, address) != address);
     }
 
     /// Where it listens on TCP now.
@@ -104,15 +95,6 @@ impl Endpoint {
     /// A view of a run: it shows how far downloads are, which no journal has.
     pub fn view(&self) -> impl View + use<> {
         Downloads(self.shared.clone())
-    }
-}
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        self.wanted = None;
-        let over = self.over.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // What it has left is replaced by the next process.
-        let _ = over.recv_timeout(FAREWELL);
     }
 }
 
