@@ -8,7 +8,7 @@ use super::manager::{self, Manager, Reply};
 use crate::deadline::Deadline;
 use crate::error::{Exit, Explain};
 use crate::intent::HostPort;
-use crate::net::retry::{Backoff, Retry};
+use crate::net::retry::Backoff;
 use crate::net::{self, Confidential};
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
@@ -191,15 +191,12 @@ impl CheckIn {
         let url = format!("https://{}/api/set_server_status", self.manager.name());
         let request = client.post(&url, "token", &self.token)?.json(status);
         let answered = self.manager.reply(request, deadline, LONGEST_BODY).await;
-        let Reply { status, retry, body, .. } = answered.map_err(Error::Manager)?;
+        let Reply { status, asked, may_pass, body, .. } = answered.map_err(Error::Manager)?;
         match refusal(status.as_u16(), &body) {
             None => Ok(()),
             Some((said, is_token)) => {
                 let said = Masker::new([&self.token]).mask(&said).into_owned();
-                let (asked, may_pass) = match retry {
-                    Retry::Again(asked) => (asked, true),
-                    Retry::No => (None, status == StatusCode::OK),
-                };
+                let may_pass = may_pass || status == StatusCode::OK;
                 Err(match is_token {
                     true => Error::Refused { manager: manager(), said },
                     false => Error::Failed { manager: manager(), said, asked, may_pass },

@@ -293,11 +293,7 @@ impl Status {
             lines.push(String::new());
             lines.extend(said);
         }
-        if let Some(error) = &self.error {
-            lines.push(String::new());
-            lines.push(words::one_line(&format!("error: {} [{}]", error.message, error.reason)));
-            lines.push(words::one_line(&format!("help: {}", error.help)));
-        }
+        lines.extend(self.error.iter().flat_map(super::trouble));
         lines.join("\n")
     }
 
@@ -306,13 +302,7 @@ impl Status {
         if let Some(began) = step.began_ms
             && step.state != "skipped"
         {
-            let whole = self.took_ms.max(1);
-            // Wider than a journal's numbers, which may be anything.
-            let share = |ms: u64| u128::from(ms.min(whole)) * PICTURE as u128 / u128::from(whole);
-            let cell = |ms: u64| usize::try_from(share(ms)).unwrap_or(PICTURE);
-            let from = cell(began).min(PICTURE - 1);
-            let to = cell(began.saturating_add(step.took_ms)).clamp(from + 1, PICTURE);
-            cells[from..to].fill('=');
+            super::fill(&mut cells, self.took_ms, began, began.saturating_add(step.took_ms), '=');
         }
         cells.iter().collect()
     }

@@ -13,7 +13,7 @@ use super::checkin::refusal;
 use super::manager::{Manager, Reply};
 use crate::deadline::Deadline;
 use crate::intent::HostPort;
-use crate::net::retry::{Backoff, Retry};
+use crate::net::retry::Backoff;
 use crate::net::{self, Confidential};
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
@@ -182,7 +182,7 @@ impl Developer {
             request = request.basic_auth(self.key.expose(), Some(self.secret.expose()));
         }
         let answered = self.manager.reply(request.json(&body), deadline, LONGEST_BODY).await;
-        let Reply { status, retry, body, whole } = answered.map_err(Error::Manager)?;
+        let Reply { status, asked, may_pass, body, whole } = answered.map_err(Error::Manager)?;
         if !whole {
             let said = format!("its answer is longer than {} MiB", LONGEST_BODY >> 20);
             return Err(Error::Failed { manager: manager(), said, asked: None, may_pass: false });
@@ -194,10 +194,6 @@ impl Developer {
         // Which words Kasm has for a key it does not know, nobody has told: so every word of refusal to the first
         // question may be one.
         let refused = is_about_access || status == StatusCode::BAD_REQUEST || said.to_ascii_lowercase().contains("key");
-        let (asked, may_pass) = match retry {
-            Retry::Again(asked) => (asked, true),
-            Retry::No => (None, false),
-        };
         Err(match refused {
             true => Error::Refused { manager: manager(), said },
             false => Error::Failed { manager: manager(), said, asked, may_pass },

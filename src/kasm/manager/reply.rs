@@ -4,15 +4,17 @@ use super::{ANSWER_TIME, Error, Manager, classify};
 use crate::deadline::Deadline;
 use crate::net::retry::{self, Retry};
 use reqwest::{RequestBuilder, StatusCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a manager answered.
 #[derive(Debug)]
 pub(in crate::kasm) struct Reply {
     /// Its status.
     pub status: StatusCode,
-    /// Whether, by that status, another try can end better.
-    pub retry: Retry,
+    /// How long it wants to be left alone.
+    pub asked: Option<Duration>,
+    /// Whether, by its status, another try can end better.
+    pub may_pass: bool,
     /// What it said.
     pub body: Vec<u8>,
     /// False if it said more than was read.
@@ -43,7 +45,10 @@ impl Manager {
         let request = request.timeout(deadline.within(ANSWER_TIME).remaining());
         let mut response = request.send().await.map_err(fail)?;
         let status = response.status();
-        let retry = retry::of_status(status, response.headers());
+        let (asked, may_pass) = match retry::of_status(status, response.headers()) {
+            Retry::Again(asked) => (asked, true),
+            Retry::No => (None, false),
+        };
         let (mut body, mut whole) = (Vec::new(), true);
         while let Some(chunk) = response.chunk().await.map_err(fail)? {
             if body.len() + chunk.len() > longest {
@@ -52,6 +57,6 @@ impl Manager {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Reply { status, retry, body, whole })
+        Ok(Reply { status, asked, may_pass, body, whole })
     }
 }

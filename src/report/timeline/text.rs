@@ -1,6 +1,6 @@
 //! The timeline as text: one line a step, wide enough to see what happened beside what.
 
-use super::super::words_of;
+use super::super::{fill, trouble, words_of};
 use super::{Bar, Timeline};
 use crate::words;
 
@@ -24,15 +24,14 @@ pub(super) fn text(timeline: &Timeline) -> String {
     lines.push(String::new());
     let whole = before.saturating_add(timeline.took_ms);
     lines.push(format!("{:<10} {:<8} {:>11}  0 {:>PICTURE$}", "step", "", "took", words_of(whole)));
-    let scale = Scale { whole: whole.max(1) };
     if before > 0 {
         let mut cells = [' '; PICTURE];
-        scale.fill(&mut cells, 0, before, ':');
+        fill(&mut cells, whole, 0, before, ':');
         lines.push(line("(boot)", "", &words_of(before), &cells));
     }
     for step in &timeline.steps {
         let took = step.began_ms.map(|_| words_of(step.took_ms)).unwrap_or_default();
-        lines.push(line(&step.name, step.state, &took, &picture(&scale, before, step)));
+        lines.push(line(&step.name, step.state, &took, &picture(whole, before, step)));
     }
     lines.push(String::new());
     lines.push(legend(before > 0, timeline.steps.iter().any(|step| step.state == "failed")));
@@ -41,11 +40,7 @@ pub(super) fn text(timeline: &Timeline) -> String {
         lines.push(String::new());
         lines.extend(waits);
     }
-    if let Some(error) = &timeline.error {
-        lines.push(String::new());
-        lines.push(words::one_line(&format!("error: {} [{}]", error.message, error.reason)));
-        lines.push(words::one_line(&format!("help: {}", error.help)));
-    }
+    lines.extend(timeline.error.iter().flat_map(trouble));
     lines.join("\n")
 }
 
@@ -59,14 +54,14 @@ fn legend(boot: bool, failed: bool) -> String {
     marks.iter().filter(|(there, _)| *there).map(|(_, mark)| *mark).collect::<Vec<_>>().join("   ")
 }
 
-fn picture(scale: &Scale, before: u64, step: &Bar) -> [char; PICTURE] {
+fn picture(whole: u64, before: u64, step: &Bar) -> [char; PICTURE] {
     let mut cells = [' '; PICTURE];
     let Some(began) = step.began_ms else { return cells };
     let at = |ms: u64| before.saturating_add(ms);
     let end = began.saturating_add(step.took_ms);
-    scale.fill(&mut cells, at(began), at(end), '=');
+    fill(&mut cells, whole, at(began), at(end), '=');
     for wait in step.waits.iter().filter(|wait| wait.took_ms() > 0) {
-        scale.fill(&mut cells, at(wait.from_ms), at(wait.to_ms.unwrap_or(wait.from_ms)), '.');
+        fill(&mut cells, whole, at(wait.from_ms), at(wait.to_ms.unwrap_or(wait.from_ms)), '.');
     }
     if step.state == "failed"
         && let Some(cell) = cells.iter_mut().rfind(|cell| **cell != ' ')
@@ -90,20 +85,4 @@ fn waits(timeline: &Timeline) -> Vec<String> {
         lines.push(format!("{:<10} {left_out} shorter ones are left out", ""));
     }
     lines
-}
-
-/// From milliseconds to cells.
-struct Scale {
-    whole: u64,
-}
-
-impl Scale {
-    fn fill(&self, cells: &mut [char; PICTURE], from: u64, to: u64, with: char) {
-        // Wider than a journal's numbers, which may be anything.
-        let share = |ms: u64| u128::from(ms.min(self.whole)) * PICTURE as u128 / u128::from(self.whole);
-        let cell = |ms: u64| usize::try_from(share(ms)).unwrap_or(PICTURE);
-        let from = cell(from).min(PICTURE - 1);
-        let to = cell(to).clamp(from + 1, PICTURE);
-        cells[from..to].fill(with);
-    }
 }
