@@ -343,7 +343,7 @@ impl StepStatus {
 mod tests {
     use super::*;
     use crate::error::Exit;
-    use crate::step::event::VERSION;
+    use crate::step::event::{VERSION, begun};
 
     fn entries(events: Vec<(u64, Event)>) -> Vec<Entry> {
         let entry = |(ms, event)| Entry {
@@ -356,29 +356,13 @@ mod tests {
         events.into_iter().map(entry).collect()
     }
 
-    fn begun() -> (u64, Event) {
-        let steps = ["tokens", "fetch", "packages", "install"].map(String::from).to_vec();
-        let event = Event::RunStarted {
-            verb: "install".into(),
-            fingerprint: "f".into(),
-            version: "0.1.0".into(),
-            boot: String::new(),
-            pid: 7,
-            budget_ms: 570_000,
-            uptime_ms: None,
-            resumes: None,
-            steps,
-        };
-        (0, event)
-    }
-
     fn ended(step: &str, ending: Ending, detail: &str, took_ms: u64) -> Event {
         Event::StepEnded { step: step.into(), ending, detail: detail.into(), took_ms }
     }
 
     fn story() -> Vec<(u64, Event)> {
         vec![
-            begun(),
+            (0, begun(&["tokens", "fetch", "packages", "install"])),
             (1, Event::StepStarted { step: "tokens".into() }),
             (2, ended("tokens", Ending::Done, "the manager token is well-formed (opaque)", 1)),
             (3, Event::StepStarted { step: "fetch".into() }),

@@ -178,26 +178,11 @@ pub fn run_directory(paths: &Paths) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::health::Verdict;
-    use crate::step::event::{Ending, VERSION};
+    use crate::step::event::{Ending, VERSION, begun};
     use std::fs;
 
     fn entry(ms: u64, event: Event) -> Entry {
         Entry { v: VERSION, run: "5f0c21aa".into(), at: "2026-01-02T03:04:05.000Z".into(), ms, event }
-    }
-
-    fn begun() -> Entry {
-        let event = Event::RunStarted {
-            verb: "install".into(),
-            fingerprint: "f".into(),
-            version: "0.1.0".into(),
-            boot: String::new(),
-            uptime_ms: None,
-            pid: 7,
-            budget_ms: 570_000,
-            resumes: None,
-            steps: vec!["tokens".into()],
-        };
-        entry(0, event)
     }
 
     /// What a hub does: on record first, and told after that.
@@ -218,7 +203,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let paths = Paths::below(directory.path());
         let mut file = StatusFile::start(&paths, None).unwrap();
-        tell(&paths, &mut file, &begun());
+        tell(&paths, &mut file, &entry(0, begun(&["tokens"])));
         for ms in 1..500 {
             tell(&paths, &mut file, &entry(ms, Event::StepStarted { step: "tokens".into() }));
         }
@@ -245,7 +230,7 @@ mod tests {
         board.put(health);
         drop(StatusFile::start(&paths, Some(board)).unwrap());
         let mut file = StatusFile::start(&paths, None).unwrap();
-        tell(&paths, &mut file, &begun());
+        tell(&paths, &mut file, &entry(0, begun(&["tokens"])));
         drop(file);
         let found = read(&paths);
         assert_eq!((&found["health"]["verdict"], &found["run"]["state"]), (&"healthy".into(), &"interrupted".into()));

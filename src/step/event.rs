@@ -195,3 +195,19 @@ impl Event {
         )
     }
 }
+
+/// A run of these steps that begins, for tests.
+#[cfg(test)]
+pub(crate) fn begun(steps: &[&str]) -> Event {
+    Event::RunStarted {
+        verb: "install".into(),
+        fingerprint: "f".into(),
+        version: "0.1.0".into(),
+        boot: String::new(),
+        uptime_ms: None,
+        pid: 7,
+        budget_ms: 570_000,
+        resumes: None,
+        steps: steps.iter().map(|step| (*step).to_owned()).collect(),
+    }
+}

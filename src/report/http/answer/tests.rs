@@ -2,27 +2,16 @@ use super::*;
 use crate::error::{Exit, Failure};
 use crate::health::Measure;
 use crate::report::status::Fold;
-use crate::step::event::{Entry, Event, VERSION};
+use crate::step::event::{Entry, Event, VERSION, begun};
 
 fn entry(ms: u64, event: Event) -> Entry {
     Entry { v: VERSION, run: "5f0c21aa".into(), at: "2026-01-02T03:04:05.000Z".into(), ms, event }
 }
 
 fn at_work() -> Vec<Entry> {
-    let event = Event::RunStarted {
-        verb: "install".into(),
-        fingerprint: "f".into(),
-        version: "0.1.0".into(),
-        boot: String::new(),
-        uptime_ms: None,
-        pid: 7,
-        budget_ms: 570_000,
-        resumes: None,
-        steps: vec!["fetch".into(), "packages".into()],
-    };
     let (step, what, holder) = ("packages".to_owned(), "the package manager".into(), Some("pid 812, apt-get".into()));
     vec![
-        entry(0, event),
+        entry(0, begun(&["fetch", "packages"])),
         entry(1, Event::StepStarted { step: "fetch".into() }),
         entry(1, Event::StepStarted { step: step.clone() }),
         entry(2, Event::StepWaiting { step, what, holder }),
