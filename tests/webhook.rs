@@ -15,7 +15,7 @@ use kasm_bootstrap::secret::Secret;
 use kasm_bootstrap::step::{Ending, Event, Hub};
 use kasm_stand_in::manager::jwt;
 use kasm_stand_in::receiver::{PATH_KEY, Receiver, Reply, verify};
-use kasm_stand_in::release::Options;
+use kasm_stand_in::release::{Fault, Options, Point};
 use kasm_stand_in::tls;
 use serde_json::Value;
 use std::fs;
@@ -405,12 +405,10 @@ fn what_a_killed_process_had_on_the_disk_is_told_to_the_last_byte() {
     assert_eq!(count(), 0);
 }
 
-#[test]
-fn a_failing_boot_is_told_once_before_the_service_ends() {
-    let scene = Scene::new(&Options::default());
-    let receiver = Receiver::start(None, &[]);
+/// A service that tells how it ends, with this in its configuration beside.
+fn service(scene: &Scene, receiver: &Receiver, beside: &str) -> std::process::Command {
     let config = format!(
-        "role = \"agent\"\ntoken_format = \"jwt\"\n[release]\nurls = [\"{}\"]\nsha256 = \"{}\"\n[manager]\naddress = \"{}\"\n\
+        "role = \"agent\"\n{beside}\n[release]\nurls = [\"{}\"]\nsha256 = \"{}\"\n[manager]\naddress = \"{}\"\n\
          token = \"{TOKEN}\"\n[webhook]\nurl = \"{}\"\nevents = \"end\"\n",
         scene.url(),
         scene.release.sha256,
@@ -419,11 +417,33 @@ fn a_failing_boot_is_told_once_before_the_service_ends() {
     );
     fs::create_dir_all(scene.root.join("etc/kasm-bootstrap")).unwrap();
     fs::write(scene.root.join("etc/kasm-bootstrap/config.toml"), config).unwrap();
-    let (code, _, err) = spoken(&run(scene.command().arg("run")));
+    let mut command = scene.command();
+    command.arg("run");
+    command
+}
+
+#[test]
+fn a_failing_boot_is_told_once_before_the_service_ends() {
+    let scene = Scene::new(&Options::default());
+    let receiver = Receiver::start(None, &[]);
+    let (code, _, err) = spoken(&run(&mut service(&scene, &receiver, "token_format = \"jwt\"")));
     assert_eq!(code, 11, "{err}");
     let documents = receiver.documents();
     assert_eq!(names(&documents), ["run.ended"]);
     assert_ne!(documents[0]["run"], "none");
+}
+
+#[test]
+fn a_boot_that_its_budget_ends_is_told_too() {
+    let fault = Fault::Hang { at: Point::Apt, ignore_term: false };
+    let scene = Scene::new(&Options { faults: vec![fault], ..Options::default() });
+    let receiver = Receiver::start(None, &[]);
+    let (code, _, err) = spoken(&run(&mut service(&scene, &receiver, "deadline = \"5s\"")));
+    assert_eq!(code, 22, "{err}");
+    let documents = receiver.documents();
+    assert_eq!(names(&documents), ["run.ended"]);
+    assert_eq!(documents[0]["event"]["exit"], 22, "{}", documents[0]);
+    assert!(spooled(&scene.root).iter().all(|(name, _)| name == "lock"));
 }
 
 #[test]
