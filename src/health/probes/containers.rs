@@ -1,11 +1,11 @@
 //! The containers of the role: whether they are up, and whether they stay up.
 
 use super::docker as daemon;
-use super::listed;
 use crate::health::containers::{self, fell};
 use crate::health::model::{Finding, Level, Measure, ProbeStatus};
 use crate::health::probe::Context;
 use crate::kasm::docker;
+use crate::words::listed;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 

@@ -75,14 +75,6 @@ fn number(before: Option<&ProbeStatus>, name: &str) -> Option<f64> {
     before?.measures.iter().find(|measure| measure.name == name && measure.of.is_none()).map(|measure| measure.value)
 }
 
-/// `kasm_agent`, `kasm_agent and kasm_proxy`, `a, b and c`.
-fn listed(names: &[String]) -> String {
-    match names {
-        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
-        _ => names.concat(),
-    }
-}
-
 /// What is known where `/proc` or `/sys` does not tell.
 fn not_told(context: &Context, error: &std::io::Error) -> Finding {
     match !context.paths.is_machine() && error.kind() == std::io::ErrorKind::NotFound {
@@ -103,11 +95,5 @@ mod tests {
             assert!(probe.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", probe.name);
             assert!(probe.limit < probe.every && probe.confirm > 0 && !probe.about.ends_with('.'), "{}", probe.name);
         }
-    }
-
-    #[test]
-    fn names_are_listed_as_people_write_them() {
-        let names = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!([0, 1, 2, 3].map(|count| listed(&names[..count])), ["", "a", "a and b", "a, b and c"]);
     }
 }

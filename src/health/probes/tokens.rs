@@ -1,7 +1,7 @@
 //! The tokens of the installed components: whether they can work, whether the manager has refused them, and for how
 //! long they are good. No token leaves this file.
 
-use super::{DAY, listed};
+use super::DAY;
 use crate::health::model::{Finding, Level, Measure, ProbeStatus};
 use crate::health::probe::{Context, Node};
 use crate::health::tokens::context as at_time;
@@ -11,6 +11,7 @@ use crate::kasm::refusal::is_refusal;
 use crate::paths::Paths;
 use crate::secret::Secret;
 use crate::token::{Kind, Masker, in_words};
+use crate::words::listed;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -117,8 +118,8 @@ fn judge(held: &[Held], paths: &Paths) -> Finding {
             true => format!("{} has not registered with the manager: {}", first.container, first.describe(paths)),
             false => format!("{} is no good: {}", whose(first), first.describe(paths)),
         };
-        let others: Vec<String> = rest.iter().map(|one| one.container.to_owned()).collect();
-        let others = if others.is_empty() { others.concat() } else { format!("; nor that of {}", listed(&others)) };
+        let others: Vec<&str> = rest.iter().map(|one| one.container).collect();
+        let others = if others.is_empty() { String::new() } else { format!("; nor that of {}", listed(&others)) };
         return Finding { measures, ..Finding::fail(format!("{state}{others}"), remedy(first.kind)) };
     }
     let unverified: Vec<String> =
