@@ -69,28 +69,18 @@ impl Repair {
 
     /// The plan: what will be done, in words and in code.
     pub fn plan(&self) -> Plan<Repair> {
-        let step = |name, after, about: &str, run| Step {
-            name,
-            about: about.into(),
-            after,
-            limit: None,
-            run,
-            still_done: None,
-        };
         let steps = vec![
-            step("recover", &[], "put back, or finish, a repair that was cut off", |work: &Repair, cx| {
+            Step::new("recover", &[], "put back, or finish, a repair that was cut off", |work, cx| {
                 Box::pin(recover(work, cx))
             }),
-            step("tokens", &["recover"], "find what is wrong, and check the tokens given for it", |work, cx| {
+            Step::new("tokens", &["recover"], "find what is wrong, and check the tokens given for it", |work, cx| {
                 Box::pin(tokens(work, cx))
             }),
-            Step {
-                limit: Some(self.intent.manager_wait),
-                ..step("manager", &["tokens"], "wait until the manager says that it is healthy", |work, cx| {
-                    Box::pin(manager(work, cx))
-                })
-            },
-            step("repair", &["manager"], "give each component its token, and see that it works", |work, cx| {
+            Step::new("manager", &["tokens"], "wait until the manager says that it is healthy", |work, cx| {
+                Box::pin(manager(work, cx))
+            })
+            .within(self.intent.manager_wait),
+            Step::new("repair", &["manager"], "give each component its token, and see that it works", |work, cx| {
                 Box::pin(mend::repair(work, cx))
             }),
         ];

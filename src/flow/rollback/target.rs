@@ -122,18 +122,17 @@ pub(super) fn keep(work: &Change, target: &Target) {
 }
 
 pub(super) fn steps(work: &Change) -> Vec<Step<Change>> {
-    let step = |name, after, about: String, run| Step { name, about, after, limit: None, run, still_done: None };
     vec![
-        step("recover", &[], "put back what an interrupted run may have left behind".into(), |work, cx| {
+        Step::new("recover", &[], "put back what an interrupted run may have left behind", |work, cx| {
             Box::pin(before::recover(work, cx))
         }),
-        step("sessions", &["recover"], "look for sessions on this node".into(), |work, cx| {
+        Step::new("sessions", &["recover"], "look for sessions on this node", |work, cx| {
             Box::pin(before::sessions(work, cx))
         }),
-        step("drain", &["sessions"], "wait for them, where that was asked for".into(), |work, cx| {
+        Step::new("drain", &["sessions"], "wait for them, where that was asked for", |work, cx| {
             Box::pin(before::drain(work, cx))
         }),
-        step("begin", &["drain"], format!("put the way back to {} on record", work.from()), |work, cx| {
+        Step::new("begin", &["drain"], format!("put the way back to {} on record", work.from()), |work, cx| {
             Box::pin(begin(work, cx))
         }),
     ]
