@@ -40,6 +40,11 @@ pub fn listed<S: Borrow<str>>(names: &[S]) -> String {
     }
 }
 
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The longest span anybody may ask for.
 pub const LONGEST_SPAN: Duration = Duration::from_secs(24 * 3600);
 

@@ -14,7 +14,7 @@ mod images;
 pub(in crate::flow) mod installer;
 mod settings;
 
-use super::run::{Ready, Report};
+use super::run::{Ready, Report, fingerprint};
 use crate::apt;
 use crate::error::Failure;
 use crate::intent::Intent;
@@ -29,7 +29,6 @@ use crate::paths::Paths;
 use crate::release::{Cache, Tarball, Verified};
 use crate::step::{Plan, Step, View};
 use crate::token::{Kind, Masker};
-use sha2::{Digest as _, Sha256};
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -160,16 +159,12 @@ impl Install {
         steps
     }
 
-    /// What this plan wants, as a hash: no secret goes into it, not even hashed.
     fn fingerprint(&self) -> String {
         let intent = &self.intent;
-        let mut hash = Sha256::new();
-        let wants = (
+        fingerprint(&(
             (intent.role, &intent.release, &intent.manager.address, &intent.address, intent.proxy_port),
             (&intent.agent, &intent.guac, &intent.installer),
-        );
-        hash.update(format!("{wants:?}"));
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        ))
     }
 
     /// This node's address, once it was found.

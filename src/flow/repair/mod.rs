@@ -23,7 +23,7 @@ pub use error::Error;
 pub use preview::{Change, Preview, preview};
 
 use super::install;
-use super::run::{Ready, Report};
+use super::run::{Ready, Report, fingerprint};
 use super::upgrade::{self, record::Open as Upgrade};
 use crate::config;
 use crate::deadline::Deadline;
@@ -37,7 +37,6 @@ use crate::paths::Paths;
 use crate::step::{self, Finish, Plan, Step, View};
 use crate::token::{self, Context, Kind, Masker};
 use case::{Case, Value};
-use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -87,11 +86,9 @@ impl Repair {
         Plan { verb: "token repair", fingerprint: self.fingerprint(), steps }
     }
 
-    /// No secret goes into it, not even hashed.
     fn fingerprint(&self) -> String {
         let manager = self.intent.manager.as_ref().map(|offered| &offered.value);
-        let hash = Sha256::digest(format!("{:?}", (manager, self.intent.method)));
-        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        fingerprint(&(manager, self.intent.method))
     }
 }
 

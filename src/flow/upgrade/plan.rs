@@ -2,6 +2,7 @@
 
 use super::{Change, before, prove, script};
 use crate::flow::install::{self, gather};
+use crate::flow::run::fingerprint;
 use crate::step::{Plan, Step};
 
 impl Change {
@@ -91,11 +92,8 @@ impl Change {
         })
     }
 
-    /// What this plan wants, as a hash without a secret.
     fn fingerprint(&self) -> String {
-        use sha2::{Digest as _, Sha256};
         let intent = &self.install.intent;
-        let wants = format!("{:?}", (intent.role, &intent.release, &intent.installer));
-        Sha256::digest(wants).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        fingerprint(&(intent.role, &intent.release, &intent.installer))
     }
 }

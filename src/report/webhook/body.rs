@@ -8,6 +8,7 @@ use crate::machine::kernel::boot_id;
 use crate::paths::Paths;
 use crate::step::{Ending, Entry, Event};
 use crate::token::Masker;
+use crate::words;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -83,16 +84,7 @@ pub fn is_wanted(webhook: &WebhookIntent, event: &Event) -> bool {
 pub fn identifier() -> Option<String> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(hex(&bytes))
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing into a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Some(words::hex(&bytes))
 }
 
 /// The document of an event, and what kind it is. `lost`: how many events before it nobody will be told.
