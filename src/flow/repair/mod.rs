@@ -37,7 +37,7 @@ use crate::paths::Paths;
 use crate::step::{self, Finish, Plan, Step, View};
 use crate::token::{self, Context, Kind, Masker};
 use case::{Case, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 /// How long the manager may take to tell the time, when a token looks expired; and to say that it is well, when
@@ -50,8 +50,8 @@ pub struct Repair {
     intent: RepairIntent,
     masker: Masker,
     cases: RefCell<Vec<Case>>,
-    /// The manager's clock and ours, where a token's time made them matter.
-    apart: RefCell<Option<jiff::SignedDuration>>,
+    /// How far the manager's clock is ahead of ours, where a token's time made that matter.
+    ahead: Cell<Option<jiff::SignedDuration>>,
 }
 
 impl Repair {
@@ -62,7 +62,7 @@ impl Repair {
             paths: paths.clone(),
             intent,
             cases: RefCell::default(),
-            apart: RefCell::default(),
+            ahead: Cell::default(),
         }
     }
 
@@ -204,20 +204,14 @@ pub fn here(paths: &Paths, installed: &Installed, context: &Context<'_>) -> Resu
 
 /// Now, by the manager's clock where that was asked for.
 fn context(work: &Repair) -> Context<'static> {
-    let now = jiff::Timestamp::now();
-    let manager_time = work.apart.borrow().and_then(|apart| now.checked_add(apart).ok());
-    Context { needed: Duration::ZERO, manager_time, ..Context::at(now) }
+    Context { needed: Duration::ZERO, ..Context::now(work.ahead.get()) }
 }
 
 async fn ask_the_time(work: &Repair, installed: &Installed, observer: &dyn Observer) {
     let Some(address) = manager_of(installed, &work.intent) else { return };
     let manager = Manager::new(&work.paths, &address, &work.intent.network);
     let Some(clocks) = manager.clocks(Deadline::after(ASK)).await else { return };
-    let (Ok(theirs), Ok(ours)) = (jiff::Timestamp::try_from(clocks.manager), jiff::Timestamp::try_from(clocks.ours))
-    else {
-        return;
-    };
-    *work.apart.borrow_mut() = Some(ours.duration_until(theirs));
+    work.ahead.set(clocks.ahead());
     if let Some(apart) = clocks.apart() {
         observer.warn(&format!("this machine's clock is {apart} the manager's: {CLOCK_REMEDY}"));
     }
@@ -268,7 +262,7 @@ async fn check(work: &Repair, installed: &Installed, cases: &[Case], observer: &
         let needed = work.intent.budget;
         let judge = || token::check(kind, work.intent.token_format, token, &Context { needed, ..context(work) });
         let mut result = judge();
-        if result.as_ref().is_err_and(token::Error::is_about_time) && work.apart.borrow().is_none() {
+        if result.as_ref().is_err_and(token::Error::is_about_time) && work.ahead.get().is_none() {
             ask_the_time(work, installed, observer).await;
             result = judge();
         }

@@ -14,6 +14,8 @@ use crate::kasm::services::Services;
 use crate::kasm::snapshot::{self, Snapshot};
 use crate::record::Record;
 use crate::step::{Context, Finish};
+use crate::token;
+use crate::words;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::symlink;
@@ -209,7 +211,7 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
     let known = match open.is_by_hand() {
         true => Vec::new(),
         false if work.known.borrow().is_empty() => {
-            held::read(&open.old(paths), Some(open.role), &health::tokens::context(None))?
+            held::read(&open.old(paths), Some(open.role), &token::Context::now(None))?
         }
         false => work.known.borrow().clone(),
     };
@@ -232,12 +234,8 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
 pub(super) async fn settle(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let (paths, open) = (work.paths(), work.record()?);
     if let Some(cause) = open.cause.as_ref().filter(|cause| blames_the_release(cause)) {
-        let bad = Bad {
-            digest: open.digest.clone(),
-            version: open.to.clone(),
-            at: jiff::Timestamp::now().to_string(),
-            why: cause.message.clone(),
-        };
+        let bad =
+            Bad { digest: open.digest.clone(), version: open.to.clone(), at: words::now(), why: cause.message.clone() };
         if let Err(error) = BadReleases::add(paths, bad) {
             cx.observer.warn(&format!("that this release failed here is not remembered: {error}"));
         }
@@ -267,7 +265,7 @@ fn receipt(work: &Change, open: &Open) -> Result<(), Failure> {
                 // Nobody knows any more.
                 digest: String::new(),
                 version: Some(open.from.clone()),
-                at: jiff::Timestamp::now().to_string(),
+                at: words::now(),
                 manager: open.manager.clone(),
                 address: before.as_ref().map(|before| before.address.clone()).unwrap_or_default(),
                 attempt: open.attempt,

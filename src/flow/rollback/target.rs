@@ -11,6 +11,7 @@ use crate::kasm::snapshot::Snapshot;
 use crate::paths::Paths;
 use crate::record::Record;
 use crate::step::{Context, Finish, Step};
+use crate::words;
 
 /// The version to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +158,7 @@ async fn begin(work: &Change, _: Context<'_>) -> Result<Finish, Failure> {
         to_was_there: true,
         cause: None,
         manager: work.install.intent.manager.address.to_string(),
-        at: jiff::Timestamp::now().to_string(),
+        at: words::now(),
     };
     open.write(paths)?;
     *work.open.borrow_mut() = Some(open);

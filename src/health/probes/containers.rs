@@ -82,7 +82,7 @@ pub(super) fn restarts<'a>(context: &'a Context, before: Option<&'a ProbeStatus>
                 Err(error) => return daemon::not_asked(&error),
             }
         }
-        judge(&seen, before, crate::health::tokens::context(None).now)
+        judge(&seen, before, Timestamp::now())
     }
     .boxed()
 }

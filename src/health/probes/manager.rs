@@ -113,7 +113,7 @@ pub(super) fn certificate<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) 
         };
         // The manager's own clock, where it tells it: a wrong one here is for another probe to say.
         let theirs = look.clocks.and_then(|clocks| Timestamp::try_from(clocks.manager).ok());
-        let now = theirs.unwrap_or_else(|| crate::health::tokens::context(None).now);
+        let now = theirs.unwrap_or_else(Timestamp::now);
         judge(validity, now, look.trust.as_ref())
             .with(Measure::new("manager_certificate_expiry_timestamp_seconds", validity.until.as_second() as f64))
     }

@@ -4,13 +4,12 @@
 use super::DAY;
 use crate::health::model::{Finding, Level, Measure, ProbeStatus};
 use crate::health::probe::{Context, Node};
-use crate::health::tokens::context as at_time;
 use crate::kasm::docker;
 use crate::kasm::held::{self, Held, Verdict};
 use crate::kasm::refusal::is_refusal;
 use crate::paths::Paths;
 use crate::secret::Secret;
-use crate::token::{Kind, Masker, in_words};
+use crate::token::{self, Kind, Masker, in_words};
 use crate::words::listed;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::{SignedDuration, Timestamp};
@@ -44,9 +43,8 @@ async fn read(context: &Context, probe: &'static str, node: &Node) -> Result<Jud
     let read = |ahead: Option<SignedDuration>| {
         let (installed, role) = (node.installed.clone(), node.role);
         context.errands.run(probe, move || {
-            let context = at_time(ahead);
             // Nothing lies ahead of these tokens but their work.
-            let context = crate::token::Context { needed: Duration::ZERO, ..context };
+            let context = token::Context { needed: Duration::ZERO, ..token::Context::now(ahead) };
             let now = context.manager_time.unwrap_or(context.now);
             held::read(&installed, role, &context).map(|held| Judged { held, now })
         })
@@ -58,9 +56,7 @@ async fn read(context: &Context, probe: &'static str, node: &Node) -> Result<Jud
         return Ok(found);
     }
     let clocks = context.manager(probe).await.ok().and_then(|seen| seen.look.clocks);
-    let time = |time| Timestamp::try_from(time).ok();
-    let ahead = clocks.and_then(|clocks| Some(time(clocks.manager)?.duration_since(time(clocks.ours)?)));
-    match ahead {
+    match clocks.and_then(|clocks| clocks.ahead()) {
         Some(ahead) => read(Some(ahead)).await?.map_err(unreadable),
         None => Ok(found),
     }
@@ -141,7 +137,7 @@ async fn refusals(context: &Context, node: &Node, held: &[Held]) -> Option<Findi
         let details = docker::details(&socket, one.container).await.ok()?;
         Some((*one, details.started, docker::logs(&socket, one.container, LINES).await.ok()?))
     }));
-    let now = at_time(None).now;
+    let now = Timestamp::now();
     let found = logs.await.into_iter().flatten().find_map(|(one, started, log)| {
         let line = log.lines().rev().find(|line| is_refusal(line) && is_recent(line, started, now))?;
         Some((one, line.to_owned()))
