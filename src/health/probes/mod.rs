@@ -17,11 +17,14 @@ mod upstream;
 
 use super::model::{Finding, ProbeStatus};
 use super::probe::{Context, Probe};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use std::time::Duration;
 
 /// Why what only the running machine can tell is not asked below a scratch root.
 const NOT_BELOW_ROOT: &str = "not looked at below --root";
+
+/// What there is to say of containers on a node that was told to start none.
+const NOT_STARTED: &str = "nothing was to be started (--no-start)";
 
 /// What a probe's function is.
 type Ask = for<'a> fn(&'a Context, Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding>;
@@ -33,6 +36,11 @@ const fn probe(name: &'static str, about: &'static str, every: u64, confirm: u32
 
 const fn vital(probe: Probe) -> Probe {
     Probe { vital: true, ..probe }
+}
+
+/// An answer, or why there is none: either is what the probe found.
+fn found<'a>(answer: impl Future<Output = Result<Finding, Finding>> + Send + 'a) -> BoxFuture<'a, Finding> {
+    answer.map(|found| found.unwrap_or_else(|why| why)).boxed()
 }
 
 /// All of them, in the order in which a person would want to read them.

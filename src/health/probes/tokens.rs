@@ -1,7 +1,7 @@
 //! The tokens of the installed components: whether they can work, whether the manager has refused them, and for how
 //! long they are good. No token leaves this file.
 
-use super::DAY;
+use super::{DAY, found};
 use crate::health::model::{Finding, Level, Measure, ProbeStatus};
 use crate::health::probe::{Context, Node};
 use crate::kasm::docker;
@@ -11,7 +11,7 @@ use crate::paths::Paths;
 use crate::secret::Secret;
 use crate::token::{self, Kind, Masker, in_words};
 use crate::words::listed;
-use futures_util::future::{BoxFuture, FutureExt, join_all};
+use futures_util::future::{BoxFuture, join_all};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -63,19 +63,14 @@ async fn read(context: &Context, probe: &'static str, node: &Node) -> Result<Jud
 }
 
 pub(super) fn tokens<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let looked = async {
-            let node = context.node(NAME).await?;
-            let Judged { held, .. } = read(context, NAME, &node).await?;
-            let refused = match judge(&held, &context.paths) {
-                finding if finding.level == Level::Fail => return Ok(finding),
-                finding => refusals(context, &node, &held).await.unwrap_or(finding),
-            };
-            Ok::<Finding, Finding>(refused)
-        };
-        looked.await.unwrap_or_else(|finding| finding)
-    }
-    .boxed()
+    found(async move {
+        let node = context.node(NAME).await?;
+        let Judged { held, .. } = read(context, NAME, &node).await?;
+        Ok(match judge(&held, &context.paths) {
+            finding if finding.level == Level::Fail => finding,
+            finding => refusals(context, &node, &held).await.unwrap_or(finding),
+        })
+    })
 }
 
 /// What to do for a token of this kind that does not work.
@@ -169,15 +164,11 @@ async fn secrets(context: &Context, node: &Node) -> Option<Vec<Secret>> {
 }
 
 pub(super) fn expiry<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let looked = async {
-            let node = context.node(EXPIRY).await?;
-            let Judged { held, now } = read(context, EXPIRY, &node).await?;
-            Ok(judge_expiry(&held, now, renews(node.installed.version.as_deref())))
-        };
-        looked.await.unwrap_or_else(|finding: Finding| finding)
-    }
-    .boxed()
+    found(async move {
+        let node = context.node(EXPIRY).await?;
+        let Judged { held, now } = read(context, EXPIRY, &node).await?;
+        Ok(judge_expiry(&held, now, renews(node.installed.version.as_deref())))
+    })
 }
 
 /// True if the components of this Kasm renew their auth tokens.
