@@ -20,6 +20,15 @@ use super::probe::{Context, Probe};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::time::Duration;
 
+/// The probes that others know by name: what the service can mend is told by them.
+pub const CONTAINERS: &str = containers::NAME;
+/// See [`CONTAINERS`].
+pub const RESTARTS: &str = containers::RESTARTS;
+/// See [`CONTAINERS`].
+pub const SIDECAR: &str = docker::SIDECAR;
+/// See [`CONTAINERS`].
+pub const TOKENS: &str = tokens::NAME;
+
 /// Why what only the running machine can tell is not asked below a scratch root.
 const NOT_BELOW_ROOT: &str = "not looked at below --root";
 
