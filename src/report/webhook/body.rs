@@ -73,9 +73,10 @@ pub fn is_wanted(webhook: &WebhookIntent, event: &Event) -> bool {
                     Event::RunStarted { .. }
                         | Event::StepNote { warning: true, .. }
                         | Event::StepEnded { ending: Ending::Warned | Ending::Failed, .. }
-                        | Event::HealthChanged { .. }
                         | Event::HealthMended { .. }
                 )
+                // Other words for the same verdict: how long something lasts, which probe beside it.
+                || matches!(event, Event::HealthChanged { before, now, .. } if *before != Some(*now))
         }
     }
 }
@@ -190,6 +191,7 @@ fn encode(text: &str, form: &mut String) {
 mod tests {
     use super::*;
     use crate::error::{Exit, Failure};
+    use crate::health::Verdict;
     use crate::secret::Secret;
     use crate::step::event::VERSION;
     use proptest::prelude::*;
@@ -259,6 +261,11 @@ mod tests {
         assert_eq!(wanted(&webhook(Form::Events, Events::All)), [1, 1, 1, 1, 1, 1, 0]);
         assert_eq!(wanted(&webhook(Form::Events, Events::End)), [0, 0, 0, 0, 1, 1, 0]);
         assert_eq!(wanted(&webhook(Form::PhoneHome, Events::All)), [0, 0, 0, 0, 1, 0, 0]);
+        let health = |before| Event::HealthChanged { before, now: Verdict::Degraded, words: String::new() };
+        for (before, changes) in [(None, true), (Some(Verdict::Healthy), true), (Some(Verdict::Degraded), false)] {
+            assert_eq!(is_wanted(&webhook(Form::Events, Events::Changes), &health(before)), changes, "{before:?}");
+            assert!(is_wanted(&webhook(Form::Events, Events::All), &health(before)));
+        }
     }
 
     #[test]
