@@ -5,6 +5,7 @@ use crate::durable;
 use crate::intent::{Events, Form, Reporting, WebhookIntent};
 use crate::machine::instance::Identity;
 use crate::machine::kernel::boot_id;
+use crate::machine::names;
 use crate::paths::Paths;
 use crate::step::{Ending, Entry, Event};
 use crate::token::Masker;
@@ -18,7 +19,7 @@ use std::fmt::Write;
 pub const SCHEMA: u32 = 1;
 /// No text in a document is longer, in characters.
 const LONGEST_TEXT: usize = 2_000;
-/// No file that is asked for a node's name or keys is longer.
+/// No file that is asked for a node's keys is longer.
 const LONGEST_FILE: u64 = 64 * 1024;
 
 /// Who tells it.
@@ -42,7 +43,7 @@ impl Node {
     /// This machine, as it is now: at its start its name and instance are known late.
     pub fn here(paths: &Paths, reporting: &Reporting) -> Node {
         Node {
-            hostname: hostname(),
+            hostname: names::hostname(),
             role: reporting.role.map(|role| role.as_str()),
             server_id: reporting.server_id.clone(),
             provider: reporting.provider.clone(),
@@ -50,11 +51,6 @@ impl Node {
             boot: boot_id(),
         }
     }
-}
-
-/// The machine's name (uname(2)); empty where it has none that is text.
-fn hostname() -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
 
 /// True if this webhook is told of such an event.
@@ -135,31 +131,19 @@ fn clean(value: &mut Value, masker: &Masker) {
 /// Home"): the machine's public host keys, instance and names. What is not known is `N/A`.
 pub fn phone_home(paths: &Paths) -> Vec<u8> {
     let key = |kind: &str| text(paths, &format!("/etc/ssh/ssh_host_{kind}_key.pub"));
-    let hostname = hostname();
-    let hosts = text(paths, "/etc/hosts").unwrap_or_default();
     let fields = [
         ("pub_key_rsa", key("rsa")),
         ("pub_key_ecdsa", key("ecdsa")),
         ("pub_key_ed25519", key("ed25519")),
         ("instance_id", Identity::find(paths, None).best().map(|instance| instance.id.clone())),
-        ("fqdn", Some(full_name(&hostname, &hosts).to_owned())),
-        ("hostname", Some(hostname)),
+        ("fqdn", Some(names::full_name(paths))),
+        ("hostname", Some(names::hostname())),
     ];
     form(fields.iter().map(|(name, value)| (*name, value.as_deref().unwrap_or("N/A")))).into_bytes()
 }
 
 fn text(paths: &Paths, path: &str) -> Option<String> {
     String::from_utf8(durable::read(&paths.at(path), LONGEST_FILE).ok()?).ok()
-}
-
-/// The name with its domain, as hosts(5) has it; otherwise the name.
-fn full_name<'a>(hostname: &'a str, hosts: &'a str) -> &'a str {
-    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let mut names = lines.flat_map(|line| line.split_ascii_whitespace().skip(1));
-    let is_full = |name: &&str| {
-        !hostname.is_empty() && name.strip_prefix(hostname).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
-    };
-    names.find(is_full).unwrap_or(hostname)
 }
 
 /// `application/x-www-form-urlencoded` (URL Standard, 5.2).
@@ -277,9 +261,6 @@ mod tests {
         let told = String::from_utf8(phone_home(&paths)).unwrap();
         let begins = "pub_key_rsa=N%2FA&pub_key_ecdsa=N%2FA&pub_key_ed25519=ssh-ed25519+AAAA%2B%2F%3D+root%40h%0A&instance_id=N%2FA&fqdn=";
         assert!(told.starts_with(begins), "{told}");
-        assert_eq!(full_name("h", "127.0.0.1 localhost\n10.0.0.1 other.lan h.lan h # h.no\n"), "h.lan");
-        assert_eq!(full_name("h", "10.0.0.1 h h. hh.lan"), "h");
-        assert_eq!(full_name("", "10.0.0.1 .lan"), "");
     }
 
     proptest! {
