@@ -1,12 +1,12 @@
 //! What this program finds out itself for a bundle.
 
 use super::Ask;
-use super::read::{Fault, Text, bounded};
 use super::secrets::versions;
 use super::table::Fact;
-use super::tree;
 use crate::config::Loaded;
 use crate::flow::install::Install;
+use crate::flow::read::{Fault, Text, bounded};
+use crate::flow::tree;
 use crate::machine::address;
 use crate::machine::facts::Facts;
 use crate::machine::{mounts, sockets};
