@@ -139,8 +139,7 @@ async fn refusals(context: &Context, node: &Node, held: &[Held]) -> Option<Findi
     });
     let (one, line) = found?;
     let secrets = secrets(context, node).await?;
-    let masked = crate::words::one_line(&Masker::new(&secrets).mask(docker::without_time(&line)));
-    let said: String = masked.trim().chars().take(SHOWN).collect();
+    let said = docker::quoted(&line, &Masker::new(&secrets), SHOWN);
     let words = format!("the manager refuses {}: its log says \"{said}\"", whose(one));
     Some(Finding::fail(words, remedy(one.kind)))
 }
