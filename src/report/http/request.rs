@@ -65,8 +65,8 @@ pub fn parse(head: &[u8]) -> Result<Asked<'_>, Refusal> {
 }
 
 /// True if this `Host` (RFC 9110, 7.2) is an address, `localhost`, or a name of this machine. Any other name may belong to
-/// somebody who lets it lead here, so that a page of his in a browser reads what only this machine's network may (DNS
-/// rebinding).
+/// somebody who lets it lead here, so that a page of his in a browser on this machine reads what is meant for this
+/// machine alone (DNS rebinding).
 pub fn is_ours(host: &str, names: impl FnOnce() -> [String; 2]) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,

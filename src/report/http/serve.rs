@@ -12,7 +12,7 @@ use crate::observe::Observer;
 use crate::paths::Paths;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -113,7 +113,10 @@ async fn on_tcp(
                     observer.note(&format!("answers HTTP requests at {address}"));
                     loop {
                         match listener.accept().await {
-                            Ok((stream, _)) => open.take(Box::pin(stream), shared, Way::Tcp),
+                            Ok((stream, _)) => {
+                                let way = stream.local_addr().map_or(Way::Loopback, |own| Way::to(own.ip()));
+                                open.take(Box::pin(stream), shared, way);
+                            }
                             Err(_) => tokio::time::sleep(BREATHER).await,
                         }
                     }
@@ -158,7 +161,17 @@ impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 enum Way {
     /// No browser takes it.
     Unix,
-    Tcp,
+    /// Meant for this machine alone.
+    Loopback,
+    /// Meant for whoever is on the network, by whatever names they know this machine.
+    Network,
+}
+
+impl Way {
+    /// Of a connection to this address.
+    fn to(address: IpAddr) -> Way {
+        if address.to_canonical().is_loopback() { Way::Loopback } else { Way::Network }
+    }
 }
 
 /// The connections of one socket, the oldest first. They end with this.
@@ -220,7 +233,7 @@ async fn read_head(stream: &mut Pin<Box<dyn Stream>>, head: &mut Vec<u8>) -> io:
 fn respond(shared: &Shared, head: &[u8], way: Way) -> Vec<u8> {
     let names = || [names::hostname(), names::full_name(&shared.paths)];
     match request::parse(head) {
-        Ok(Asked { host: Some(host), head_only, .. }) if way == Way::Tcp && !request::is_ours(host, names) => {
+        Ok(Asked { host: Some(host), head_only, .. }) if way == Way::Loopback && !request::is_ours(host, names) => {
             written(Answer::text(421, "this machine is not called that: ask by its address or its own name"), head_only)
         }
         Ok(Asked { head_only, path, query, accept, .. }) => {
@@ -256,4 +269,19 @@ fn written(answer: Answer, head_only: bool) -> Vec<u8> {
         text.push_str(&body);
     }
     text.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Way;
+
+    #[test]
+    fn only_a_loopback_address_is_meant_for_this_machine_alone() {
+        for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(Way::to(address.parse().unwrap()) == Way::Loopback, "{address}");
+        }
+        for address in ["10.0.0.4", "fd00::1", "::ffff:10.0.0.4"] {
+            assert!(Way::to(address.parse().unwrap()) == Way::Network, "{address}");
+        }
+    }
 }
