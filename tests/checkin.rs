@@ -99,13 +99,21 @@ fn the_manager_is_told_what_was_said_and_the_token_is_shown_nowhere() {
 fn an_error_message_is_a_failure_although_the_status_is_200() {
     let pool = Pool::new();
     pool.manager.fail_checkin(CheckInFault::Words("Server not found".into()));
-    let (code, out, err) = pool.said(&run(&mut pool.trusting(&["--timeout", "700ms", "-v"])));
+    let (code, out, err) = pool.said(&run(&mut pool.trusting(&["--timeout", "1500ms", "-v"])));
     assert_eq!((code, out.as_str()), (13, ""));
     assert!(err.contains("does not take the status: Server not found [checkin.failed]"), "{err}");
-    assert!(pool.asked().len() > 1, "it was not tried again");
-    // What a manager says may hold what it was sent.
-    pool.manager.fail_checkin(CheckInFault::Words(format!("Signature has expired: {}", pool.token)));
-    let (code, _, err) = pool.said(&run(&mut pool.trusting(&["--timeout", "60s"])));
+    let before = pool.asked().len();
+    let output = std::thread::scope(|threads| {
+        let work = threads.spawn(|| run(&mut pool.trusting(&["--timeout", "60s"])));
+        // It is tried again.
+        while pool.asked().len() < before + 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // What a manager says may hold what it was sent.
+        pool.manager.fail_checkin(CheckInFault::Words(format!("Signature has expired: {}", pool.token)));
+        work.join().unwrap()
+    });
+    let (code, _, err) = pool.said(&output);
     assert_eq!(code, 11, "{err}");
     assert!(
         err.contains("refuses the check-in token: Signature has expired: [masked] [checkin.token-refused]"),
@@ -183,6 +191,83 @@ fn what_may_pass_is_tried_again_until_the_time_is_over() {
     pool.manager.take_down(true);
     let (code, _, err) = pool.said(&run(&mut pool.trusting(&["--timeout", "500ms"])));
     assert_eq!(code, 13, "{err}");
+}
+
+#[test]
+fn how_much_is_done_goes_from_0_to_100_and_only_what_is_running_is_done_by_itself() {
+    let pool = Pool::new();
+    for progress in ["0", "100"] {
+        let (code, _, err) = pool.said(&run(&mut pool.trusting(&["--progress", progress])));
+        assert_eq!(code, 0, "{err}");
+    }
+    let (code, out, err) = pool.said(&run(&mut pool.trusting(&["--status", "starting"])));
+    assert_eq!(code, 0, "{err}");
+    assert!(out.ends_with("was told: starting, 0 %\n"), "{out}");
+    let told = pool.manager.told();
+    let progress: Vec<_> = told.iter().map(|told| told["status_progress"].as_str().unwrap()).collect();
+    assert_eq!(progress, ["0", "100", "0"]);
+    for progress in ["101", "-1", "256", "half"] {
+        let (code, ..) = pool.said(&run(&mut pool.trusting(&[&format!("--progress={progress}")])));
+        assert_eq!(code, 2, "{progress}");
+    }
+    for status in ["", "not ready", "so-long-a-word-that-nobody-reads-it"] {
+        let (code, ..) = pool.said(&run(&mut pool.trusting(&["--status", status])));
+        assert_eq!(code, 2, "{status}");
+    }
+    assert_eq!(pool.asked().len(), 3);
+}
+
+#[test]
+fn without_flags_and_files_the_environment_standard_input_or_a_credential_is_enough() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let pool = Pool::new();
+    let command = || {
+        let mut command = pool.trusting(&[]);
+        // Only the root, the command and whom to trust.
+        let kept: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+        let program = command.get_program().to_owned();
+        command = Command::new(program);
+        command.args(&kept[..3]).args(&kept[kept.len() - 2..]).env_clear();
+        command.env("KASM_BOOTSTRAP_MANAGER_ADDRESS", pool.manager.address().to_string());
+        command
+    };
+    let (code, _, err) =
+        pool.said(&run(command().env("KASM_BOOTSTRAP_MANAGER_CHECKIN_TOKEN_FILE", pool.file("token"))));
+    assert_eq!(code, 0, "{err}");
+    let credentials = pool.file("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::copy(pool.file("token"), credentials.join("checkin-token")).unwrap();
+    let (code, _, err) = pool.said(&run(command().env("CREDENTIALS_DIRECTORY", &credentials)));
+    assert_eq!(code, 0, "{err}");
+    let mut child = command();
+    child.args(["--token-file", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(pool.token.as_bytes()).unwrap();
+    let (code, _, err) = pool.said(&child.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(pool.manager.told().len(), 3);
+    // A zone whose upstream auth address was left as it is.
+    let mut command = command();
+    command.env("KASM_BOOTSTRAP_MANAGER_ADDRESS", "$request_host$");
+    command.env("KASM_BOOTSTRAP_MANAGER_CHECKIN_TOKEN_FILE", pool.file("token"));
+    let (code, _, err) = pool.said(&run(&mut command));
+    assert_eq!(code, 10, "{err}");
+    assert!(err.contains("$request_host$"), "{err}");
+}
+
+#[test]
+fn a_redirect_is_not_followed_with_the_token_and_a_forbidden_token_is_not_tried_again() {
+    let pool = Pool::new();
+    pool.manager.fail_checkin(CheckInFault::Status("302 Found"));
+    let (code, _, err) = pool.said(&run(&mut pool.trusting(&["--timeout", "60s"])));
+    assert_eq!((code, pool.asked().len()), (13, 1), "{err}");
+    for status in ["401 Unauthorized", "403 Forbidden"] {
+        pool.manager.fail_checkin(CheckInFault::Status(status));
+        let before = pool.asked().len();
+        let (code, _, err) = pool.said(&run(&mut pool.trusting(&["--timeout", "60s"])));
+        assert_eq!((code, pool.asked().len()), (11, before + 1), "{err}");
+    }
 }
 
 /// A scene whose manager can prove who it is, and the environment that makes a run tell it.

@@ -22,9 +22,9 @@ pub struct Args {
     /// A message for the Admin UI
     #[arg(long, value_name = "TEXT", default_value = "")]
     message: String,
-    /// How much is done, in percent
-    #[arg(long, value_name = "0..100", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
-    progress: u8,
+    /// How much is done, in percent [default: 100 if it is running, else 0]
+    #[arg(long, value_name = "0..100", value_parser = clap::value_parser!(u8).range(0..=100))]
+    progress: Option<u8>,
     /// A file with the check-in token, `-` for standard input
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
@@ -81,9 +81,11 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     let (token, address) = loaded.merged.checkin()?;
     let network = loaded.merged.network()?;
     let checkin = CheckIn::new(&paths, &address, &network, token);
-    let status = ServerStatus::new(&args.status, &args.message, args.progress);
+    // Only what is ready is done by itself: "starting, 100 %" would be read as the end of it.
+    let progress = args.progress.unwrap_or(if args.status == ServerStatus::RUNNING { 100 } else { 0 });
+    let status = ServerStatus::new(&args.status, &args.message, progress);
     checkin.tell_until(&status, Deadline::after(args.timeout), &Teller::new(global)).await?;
-    let (manager, status, progress) = (checkin.manager(), args.status, args.progress);
+    let (manager, status) = (checkin.manager(), args.status);
     let text = format!("manager {manager} was told: {status}, {progress} %");
     let json = json!({ "result": "told", "manager": manager, "status": status, "progress": progress });
     Ok(Answer::new(text, json))

@@ -1,7 +1,9 @@
 //! `cargo xtask docs [DIR]`: the man pages and the shells' completions, from the command line as the binary
 //! itself has it. They are in the packages and not in the binary. `cargo xtask faults DIR`: the tables of
 //! `docs/faults.md`, from what the tests saw. `cargo xtask errors`: the index of `docs/errors`, from its pages.
+//! `cargo xtask dist`: a release.
 
+mod dist;
 mod errors;
 mod faults;
 mod man;
@@ -20,13 +22,11 @@ fn main() -> ExitCode {
             return report(faults::write(Path::new("docs/faults.md"), Path::new(records)), "cells in docs/faults.md");
         }
         ["errors"] => return report(errors::write(Path::new("docs/errors/README.md")), "reasons in docs/errors"),
-        _ => {
-            eprintln!(
-                "usage: cargo xtask docs [DIR]    (target/docs where none is given)\n       cargo xtask faults DIR\n       \
-                 cargo xtask errors"
-            );
-            return ExitCode::from(2);
-        }
+        ["dist", ref words @ ..] => match dist::Options::parse(words) {
+            Some(options) => return release(&options),
+            None => return usage(),
+        },
+        _ => return usage(),
     };
     match write(&directory) {
         Ok(count) => {
@@ -35,6 +35,29 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {} cannot be written: {error}", directory.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!(
+        "usage: cargo xtask docs [DIR]    (target/docs where none is given)\n       cargo xtask faults DIR\n       \
+         cargo xtask errors\n       {}",
+        dist::USAGE
+    );
+    ExitCode::from(2)
+}
+
+fn release(options: &dist::Options) -> ExitCode {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    match top.canonicalize().and_then(|top| dist::make(&top, options)) {
+        Ok(directory) => {
+            println!("{}", directory.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
