@@ -18,15 +18,26 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// The same, for an owner (user and group) other than this process, where one is given.
 pub fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
-    replace(path, bytes, mode, owner, true)
+    replace(path, mode, owner, true, |file| file.write_all(bytes))
+}
+
+/// [`write()`] for what is not in memory: `fill` writes it. Where that fails, nothing was written.
+pub fn write_by(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    replace(path, mode, None, true, fill)
 }
 
 /// [`write()`] for what does not outlive the boot anyway: whole or not there, and nothing waits for a disk.
 pub fn write_for_this_boot(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, mode, None, false)
+    replace(path, mode, None, false, |file| file.write_all(bytes))
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>, lasting: bool) -> io::Result<()> {
+fn replace(
+    path: &Path,
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    lasting: bool,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let directory = parent(path);
     let temporary = temporary_beside(path)?;
     let result = (|| {
@@ -37,7 +48,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>, last
             std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
         }
         file.set_permissions(Permissions::from_mode(mode))?;
-        file.write_all(bytes)?;
+        fill(&mut file)?;
         if lasting {
             file.sync_all()?;
         }
@@ -116,19 +127,28 @@ pub fn others_can_write(found: &Metadata) -> bool {
     foreign_owner || foreign_group || found.mode() & 0o002 != 0
 }
 
-/// Reads a regular file of at most `limit` bytes. What is not one (a pipe could hold the reader up for
-/// ever) or is longer is an error.
-pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+/// Opens a regular file to read it, and never waits: a pipe or a device is an error.
+pub fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
     }
+    Ok(file)
+}
+
+/// Reads a regular file of at most `limit` bytes ([`open()`]). What is longer is an error.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {limit} bytes")));
     }
     Ok(bytes)
+}
+
+/// True if there was no room on the disk, or none left for this user.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Syncs a directory, so that names made, renamed or removed in it survive a power cut.
@@ -151,7 +171,8 @@ pub fn write_soon(file: &File, offset: u64) {
     unsafe { nix::libc::sync_file_range(file.as_raw_fd(), offset, 0, nix::libc::SYNC_FILE_RANGE_WRITE) };
 }
 
-fn parent(path: &Path) -> &Path {
+/// The directory that a path lies in: `.` for a bare name.
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

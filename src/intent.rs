@@ -11,7 +11,7 @@ pub use repair::{Offered, RepairIntent, RepairMethod};
 pub use reporting::{Events, Form, Reporting, WebhookIntent};
 pub use settings::AgentSettings;
 
-use crate::net;
+use crate::net::{self, proxy::authority};
 use crate::secret::Secret;
 use crate::token::Format;
 use std::fmt;
@@ -62,10 +62,9 @@ impl HostPort {
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.host.contains(':'), self.port) {
-            (true, Some(port)) => write!(f, "[{}]:{port}", self.host),
-            (false, Some(port)) => write!(f, "{}:{port}", self.host),
-            (_, None) => f.write_str(&self.host),
+        match self.port {
+            Some(port) => f.write_str(&authority(&self.host, port)),
+            None => f.write_str(&self.host),
         }
     }
 }

@@ -40,11 +40,6 @@ pub fn listed<S: Borrow<str>>(names: &[S]) -> String {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The longest span anybody may ask for.
 pub const LONGEST_SPAN: Duration = Duration::from_secs(24 * 3600);
 
@@ -60,6 +55,21 @@ pub fn parse_span(text: &str) -> Option<Duration> {
         Err(_) => Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok()?,
     };
     (span <= LONGEST_SPAN).then_some(span)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of hexadecimal digits, upper or lower case. `None` for what is no row of pairs of them.
+pub fn parse_hex(digits: &str) -> Option<Vec<u8>> {
+    let value = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(value(high)? << 4 | value(low)?)).collect()
 }
 
 /// `812 B`, `1.5 MB`, `4.2 GB`: decimal units, as mirrors and disks are sold.

@@ -3,6 +3,7 @@
 
 use super::error::quoted;
 use crate::intent::{AddressChoice, CloudAddress, Digest, HostPort, MinisignKey};
+use crate::kasm::command_line::SUBSTITUTED;
 use crate::net::Pin;
 use crate::secret::Secret;
 use crate::words;
@@ -21,10 +22,6 @@ pub struct Wrong {
 fn wrong<T>(problem: impl Into<String>, help: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { problem: problem.into(), help: help.into() })
 }
-
-/// What Kasm's installer substitutes in its configuration files: a value that holds one of these is
-/// substituted again (docs/kasm-facts.md, 2).
-const SUBSTITUTED: [&str; 5] = ["APIHOSTNAME", "ZONE", "SERVER_ADDRESS", "SERVER_PORT", "REGISTRATION_TOKEN"];
 
 /// A value for Kasm's command line, which pastes it into `sed s/…/…/` and into shell words.
 pub fn word(text: &str) -> Result<String, Wrong> {

@@ -4,7 +4,7 @@
 //! The token is in the URL, because that is where Kasm wants it: so nothing here shows a URL, and nothing is sent to a
 //! manager that has not proved who it is.
 
-use super::manager::{self, Manager, Reply};
+use super::manager::{self, ANSWER_TIME, Manager, Reply};
 use crate::deadline::Deadline;
 use crate::error::{Exit, Explain};
 use crate::intent::HostPort;
@@ -20,8 +20,6 @@ use serde::Serialize;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// The longest one answer may take.
-const ANSWER: Duration = Duration::from_secs(10);
 /// No answer is longer, in bytes.
 const LONGEST_BODY: usize = 64 * 1024;
 /// No message is longer, in characters.
@@ -224,7 +222,7 @@ impl CheckIn {
                 (Ok(()), _) => return Ok(()),
                 (Err(error), _) if !error.heals() => return Err(error),
                 // An answer that only ran into the deadline says less than the one before it.
-                (Err(_), Some(before)) if deadline.is_over() && asked.elapsed() < ANSWER => return Err(before),
+                (Err(_), Some(before)) if deadline.is_over() && asked.elapsed() < ANSWER_TIME => return Err(before),
                 (Err(error), _) => error,
             };
             let pause = backoff.next_delay().max(error.asked().unwrap_or_default());

@@ -71,8 +71,8 @@ const OPTIONS: &[(&[&str], Option<&str>)] = &[
     (&["verbose"], Some("-v")),
 ];
 
-/// Words that install.sh replaces in the proxies' configuration after our values stand in it.
-const SUBSTITUTED: [&str; 5] = ["APIHOSTNAME", "ZONE", "SERVER_ADDRESS", "SERVER_PORT", "REGISTRATION_TOKEN"];
+/// Words that install.sh replaces in the proxies' configuration after our values stand in it (docs/kasm-facts.md, 2).
+pub const SUBSTITUTED: [&str; 5] = ["APIHOSTNAME", "ZONE", "SERVER_ADDRESS", "SERVER_PORT", "REGISTRATION_TOKEN"];
 
 impl CommandLine {
     /// The command line of `install.sh` for this intent. `address` is this node's own, as resolved;
@@ -260,7 +260,7 @@ impl Builder<'_> {
     }
 
     fn extra(&mut self, arg: &str) -> Result<(), Error> {
-        if arg.contains(is_control) {
+        if arg.contains(char::is_control) {
             return Err(Error::BadValue { what: "an --installer-arg".into(), why: "holds a control character" });
         }
         if arg.starts_with('-') && !self.flags.knows(arg) {
@@ -299,14 +299,10 @@ fn check(what: &str, value: &str) -> Result<(), Error> {
     if value.starts_with('-') {
         return bad("starts with a dash, and Kasm's scripts take it for an option");
     }
-    if value.contains(is_control) {
+    if value.contains(char::is_control) {
         return bad("holds a control character");
     }
     Ok(())
-}
-
-fn is_control(c: char) -> bool {
-    c.is_control()
 }
 
 fn quoted(text: &str) -> String {

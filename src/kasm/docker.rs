@@ -9,7 +9,6 @@ mod ask;
 mod change;
 mod logs;
 mod socket;
-mod version;
 
 pub use ask::{
     Document, containers, details, document, engine, info, logs, parse, parse_details, parse_sessions, plugins,
@@ -17,10 +16,13 @@ pub use ask::{
 };
 pub use change::{enable_plugin, restart};
 pub use logs::{demultiplex, quoted, without_time};
-pub use version::{OLDEST, Version, version};
 
+pub use super::version::{Version, version};
 use jiff::Timestamp;
 use std::path::PathBuf;
+
+/// The oldest Docker that Kasm's documentation for 1.17 and later allows (docs/kasm-facts.md, 2).
+pub const OLDEST: Version = (25, 0, 5);
 
 /// Why Docker told nothing, or did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

@@ -11,9 +11,11 @@ mod reply;
 use crate::deadline::Deadline;
 use crate::intent::HostPort;
 use crate::net;
-use crate::net::proxy::{self, Proxy};
+use crate::net::proxy::{self, Proxy, authority};
+use crate::net::retry::random_fraction;
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
+use crate::words;
 pub use certificate::Validity;
 pub use clock::{Clocks, REMEDY as CLOCK_REMEDY};
 pub use error::Error;
@@ -21,13 +23,12 @@ pub(in crate::kasm) use error::classify;
 pub use fault::Fault;
 pub use look::{Look, Through};
 pub(in crate::kasm) use reply::Reply;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The longest one health check may take.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// The longest one answer may take.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// The first pause between two health checks while waiting.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest such pause.
@@ -108,7 +109,7 @@ impl Manager {
 
     /// Its address with the port, for messages: `kasm.example.com:443`.
     pub fn name(&self) -> String {
-        HostPort { host: self.address.host.clone(), port: Some(self.address.port_or_https()) }.to_string()
+        authority(&self.address.host, self.address.port_or_https())
     }
 
     fn url(&self) -> String {
@@ -350,15 +351,13 @@ pub fn came_instead(body: &[u8]) -> Option<String> {
 }
 
 fn excerpt(text: &str) -> String {
-    let short: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let short: String = words::one_line(text).chars().take(60).collect();
     if text.chars().nth(60).is_some() { format!("`{short}…`") } else { format!("`{short}`") }
 }
 
 /// Between half of the span and the whole of it, so that a fleet does not knock in step.
 fn jittered(span: Duration) -> Duration {
-    // The standard library seeds every hasher from the system's randomness: enough for this.
-    let random = RandomState::new().hash_one(span) as u32;
-    span / 2 + (span / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+    span / 2 + (span / 2).mul_f64(random_fraction())
 }
 
 #[cfg(test)]

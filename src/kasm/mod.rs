@@ -19,6 +19,7 @@ pub mod script;
 pub mod services;
 pub mod session;
 pub mod snapshot;
+pub mod version;
 pub mod yaml;
 pub mod yaml_edit;
 

@@ -2,7 +2,7 @@
 //! later run knows that there is nothing to do.
 
 use super::error::Error;
-use super::layout::Installed;
+use super::layout::{AGENT, Installed, PROXIES};
 use crate::durable;
 use crate::intent::Role;
 use crate::paths::Paths;
@@ -90,7 +90,7 @@ pub fn role(paths: &Paths, installed: &Installed) -> Option<Role> {
         _ => None,
     };
     let named = |name: &str| installed.names_container(name);
-    one(named("kasm_agent"), named("kasm_guac")).or_else(|| {
+    one(named(AGENT.container), named(PROXIES[0].container)).or_else(|| {
         let agent = installed.agent().is_ok_and(|agent| agent.is_some());
         one(agent, installed.proxies().is_ok_and(|proxies| !proxies.is_empty()))
     })

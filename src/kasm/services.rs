@@ -7,6 +7,7 @@ use super::docker;
 use super::error::Error;
 use super::layout::Installed;
 use super::run::{self, Mask, RunOptions};
+use super::version::{Version, version};
 use crate::apt::timers::Systemctl;
 use crate::deadline::Deadline;
 use crate::intent::Role;
@@ -18,8 +19,8 @@ use std::time::Duration;
 
 /// The unit, from 1.18 on.
 pub const UNIT: &str = "kasm.service";
-/// The first of Kasm's minor versions (of 1.x) that has it.
-const UNIT_SINCE: u32 = 18;
+/// The first version of Kasm that has it.
+const UNIT_SINCE: Version = (1, 18, 0);
 /// How long TERM may take to end a script that is over its time.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -110,7 +111,7 @@ impl Services<'_> {
 
     /// systemd, where it has to be asked.
     async fn systemctl(&self, installed: &Installed, deadline: Deadline) -> Option<Systemctl> {
-        let too_old = installed.version.as_deref().and_then(minor).is_some_and(|minor| minor < UNIT_SINCE);
+        let too_old = installed.version.as_deref().and_then(version).is_some_and(|version| version < UNIT_SINCE);
         if too_old || !self.paths.systemd_booted().exists() {
             return None;
         }
@@ -176,14 +177,6 @@ impl Services<'_> {
             matches!(one.state.as_str(), "running" | "restarting") && ours.iter().any(|name| one.is_named(name))
         })
     }
-}
-
-/// The minor number of a version 1.x.
-fn minor(version: &str) -> Option<u32> {
-    let mut parts = version.split('.');
-    let major: u32 = parts.next()?.parse().ok()?;
-    let minor: u32 = parts.next()?.parse().ok()?;
-    Some(if major > 1 { u32::MAX } else { minor })
 }
 
 #[cfg(test)]
@@ -255,13 +248,5 @@ mod tests {
         let deadline = Deadline::after(Duration::from_millis(300));
         let error = services(&paths, &mask).stop(&installed, deadline).await.unwrap_err();
         assert_eq!(error.to_string(), "/opt/kasm/bin/stop did not stop them within 0 s");
-    }
-
-    #[test]
-    fn versions_have_a_minor_number() {
-        assert_eq!(minor("1.17.0"), Some(17));
-        assert_eq!(minor("1.18.1.abc"), Some(18));
-        assert_eq!(minor("2.0.0"), Some(u32::MAX));
-        assert_eq!(minor("develop"), None);
     }
 }

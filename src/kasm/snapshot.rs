@@ -14,6 +14,7 @@ pub use error::Error;
 use crate::durable;
 use crate::paths::Paths;
 use crate::record::{self, Record};
+use crate::words;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -221,7 +222,7 @@ impl Snapshot {
         let path = self.dir.join(sha256);
         let damaged = |why: String| Error::Damaged { path: path.clone(), why };
         let bytes = durable::read(&path, LARGEST).map_err(|error| damaged(error.to_string()))?;
-        match hex(&bytes) == sha256 {
+        match sha256_of(&bytes) == sha256 {
             true => Ok(bytes),
             false => Err(damaged("its content has changed".into())),
         }
@@ -286,7 +287,7 @@ fn look(path: &Path) -> Result<(Kind, Option<Vec<u8>>), Error> {
         return Err(Error::TooLarge { path: path.to_owned(), what: "is larger than 8 MiB" });
     }
     let content = durable::read(path, LARGEST).map_err(unreadable)?;
-    Ok((Kind::File { mode, uid, gid, sha256: hex(&content) }, Some(content)))
+    Ok((Kind::File { mode, uid, gid, sha256: sha256_of(&content) }, Some(content)))
 }
 
 /// How what is there differs from what was: the end of a sentence.
@@ -368,8 +369,8 @@ fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    crate::words::hex(&Sha256::digest(bytes))
+fn sha256_of(bytes: &[u8]) -> String {
+    words::hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

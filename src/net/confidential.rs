@@ -1,7 +1,7 @@
 //! Requests that carry a secret. The plain client has no way to be handed a [`Secret`]; this one takes
 //! nothing but a verified connection.
 
-use super::{Error, Options, tls};
+use super::{Error, Options};
 use crate::paths::Paths;
 use crate::secret::Secret;
 use reqwest::redirect::Policy;
@@ -19,12 +19,7 @@ impl Confidential {
         if !options.verifies() {
             return Err(Error::Unverified);
         }
-        let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client_config(options)?)
-            .dns_resolver(super::names::Names::new(paths))
-            .connect_timeout(super::CONNECT_TIMEOUT)
-            .https_only(true)
-            .redirect(Policy::none());
+        let builder = super::remote(paths, options)?.https_only(true).redirect(Policy::none());
         builder.build().map(Confidential).map_err(Error::Client)
     }
 
@@ -33,8 +28,7 @@ impl Confidential {
     /// # Errors
     /// [`Error::Unverified`] where the URL is not an https one.
     pub fn to(&self, url: &str) -> Result<RequestBuilder, Error> {
-        let url = Url::parse(url).ok().filter(|url| url.scheme() == "https").ok_or(Error::Unverified)?;
-        Ok(self.0.post(url))
+        Ok(self.0.post(protected(url)?))
     }
 
     /// A `POST` with the secret as this parameter of the query. What comes of it must not show the URL:
@@ -43,8 +37,12 @@ impl Confidential {
     /// # Errors
     /// [`Error::Unverified`] where the URL is not an https one.
     pub fn post(&self, url: &str, parameter: &str, secret: &Secret) -> Result<RequestBuilder, Error> {
-        let mut url = Url::parse(url).ok().filter(|url| url.scheme() == "https").ok_or(Error::Unverified)?;
+        let mut url = protected(url)?;
         url.query_pairs_mut().append_pair(parameter, secret.expose());
         Ok(self.0.post(url))
     }
+}
+
+fn protected(url: &str) -> Result<Url, Error> {
+    Url::parse(url).ok().filter(|url| url.scheme() == "https").ok_or(Error::Unverified)
 }

@@ -17,8 +17,9 @@ pub use pin::Pin;
 
 use crate::error::{Exit, Explain};
 use crate::paths::Paths;
+use reqwest::ClientBuilder;
 use reqwest::redirect::{Action, Attempt, Policy};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a connection may take to stand: name, TCP and TLS together.
@@ -152,42 +153,36 @@ pub fn client_of_one_answer(paths: &Paths, options: &Options) -> Result<reqwest:
 /// proxy, no redirect is followed, no certificate is trusted. A connection may take `connect`, a whole
 /// answer `answer`.
 pub fn client_of_link(connect: Duration, answer: Duration) -> Result<reqwest::Client, Error> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::no_config())
-        .no_proxy()
-        .connect_timeout(connect)
-        .timeout(answer)
-        .redirect(Policy::none())
-        .user_agent(USER_AGENT)
-        .build()
-        .map_err(Error::Client)
+    local(tls::no_config()).connect_timeout(connect).timeout(answer).build().map_err(Error::Client)
+}
+
+/// The client for whoever listens on a socket of this machine's, in plain HTTP.
+pub fn client_of_socket(socket: &Path) -> Result<reqwest::Client, Error> {
+    local(tls::no_config()).unix_socket(socket).build().map_err(Error::Client)
 }
 
 /// The client for this machine's own web server, which is asked by its loopback address: never through a proxy, no
 /// redirect is followed, and its certificate, made for another name, is not looked at. Nothing secret may be sent.
 pub fn client_of_this_machine(answer: Duration) -> Result<reqwest::Client, Error> {
     let anyone = Options { insecure: true, ..Options::default() };
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::client_config(&anyone)?)
-        .no_proxy()
-        .timeout(answer)
-        .redirect(Policy::none())
-        .user_agent(USER_AGENT)
-        .build()
-        .map_err(Error::Client)
+    local(tls::client_config(&anyone)?).timeout(answer).build().map_err(Error::Client)
+}
+
+fn local(tls: rustls::ClientConfig) -> ClientBuilder {
+    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().redirect(Policy::none()).user_agent(USER_AGENT)
 }
 
 fn build(paths: &Paths, options: &Options, redirects: Policy) -> Result<reqwest::Client, Error> {
-    let tls = tls::client_config(options)?;
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .tls_info(true)
+    remote(paths, options)?.tls_info(true).redirect(redirects).build().map_err(Error::Client)
+}
+
+fn remote(paths: &Paths, options: &Options) -> Result<ClientBuilder, Error> {
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::client_config(options)?)
         .dns_resolver(names::Names::new(paths))
         .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(redirects)
-        .user_agent(USER_AGENT)
-        .build()
-        .map_err(Error::Client)
+        .user_agent(USER_AGENT);
+    Ok(builder)
 }
 
 fn redirect(attempt: Attempt) -> Action {

@@ -1,5 +1,6 @@
 //! A pinned certificate or public key.
 
+use crate::words;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -32,22 +33,15 @@ impl FromStr for Pin {
         let body = ["sha256//", "sha256/", "sha256:", "SHA256:"].iter().find_map(|prefix| text.strip_prefix(prefix));
         let body = body.unwrap_or(text);
         let digits: String = body.chars().filter(|character| *character != ':').collect();
-        let bytes = hex(&digits).or_else(|| STANDARD.decode(body).ok()).ok_or(NotAPin)?;
+        let of_digits = Some(digits).filter(|digits| digits.len() == 64).and_then(|digits| words::parse_hex(&digits));
+        let bytes = of_digits.or_else(|| STANDARD.decode(body).ok()).ok_or(NotAPin)?;
         bytes.try_into().map(Pin).map_err(|_| NotAPin)
     }
 }
 
-fn hex(digits: &str) -> Option<Vec<u8>> {
-    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-}
-
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "sha256:{}", words::hex(&self.0))
     }
 }
 

@@ -217,7 +217,8 @@ pub(super) fn tunnel_words(words: &str) -> Option<&'static str> {
     })
 }
 
-fn authority(host: &str, port: u16) -> String {
+/// `host:port`, an IPv6 address in brackets (RFC 3986, 3.2.2).
+pub fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

@@ -1,7 +1,7 @@
 //! Who is trusted: the system's roots, the operator's own authorities and certificates, a pin, or nobody
 //! in particular. Whatever is trusted, the other side always has to prove that it holds the key.
 
-use super::{Error, Options};
+use super::{Error, Options, Pin};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -10,8 +10,6 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use std::sync::Arc;
 use x509_cert::der::{Decode, Encode};
-
-pub use super::pin::Pin;
 
 /// The certificate is another one than the pinned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -69,8 +69,7 @@ impl Cache {
 
     /// A place for exactly one file, named `path`: what is still coming lies beside it.
     pub fn at_file(path: &Path) -> Cache {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Cache { directory: directory.to_owned(), file: path.file_name().map(|_| path.to_owned()) }
+        Cache { directory: durable::parent(path).to_owned(), file: path.file_name().map(|_| path.to_owned()) }
     }
 
     /// Where the tarball with this digest is kept.
@@ -117,7 +116,7 @@ impl Cache {
                 (None, None) => cache.list().unwrap_or_default().into_iter().map(|kept| kept.path).collect(),
             };
             paths.into_iter().find_map(|path| {
-                let kept = digest.is_some() || fs::read(signature::path(&path)).is_ok_and(|text| text == seal.text());
+                let kept = digest.is_some() || signature::kept_with(&path).is_some_and(|text| text == seal.text());
                 let proof = Proof::Sealed { seal: seal.clone(), digest };
                 if kept { Verified::check(&path, proof).ok() } else { None }
             })

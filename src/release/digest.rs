@@ -1,6 +1,7 @@
 //! SHA-256 digests, as people and `sha256sum` write them.
 
 use super::error::Error;
+use crate::words;
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,23 +26,14 @@ impl FromStr for Digest {
 
     /// Exactly 64 hexadecimal digits, upper or lower case.
     fn from_str(text: &str) -> Result<Digest, Error> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 {
-            return Err(Error::NotADigest { text: super::error::shown(text.as_bytes()) });
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = pair
-                .iter()
-                .try_fold(0, |value, digit| Some(value * 16 + (*digit as char).to_digit(16)? as u8))
-                .ok_or_else(|| Error::NotADigest { text: super::error::shown(text.as_bytes()) })?;
-        }
-        Ok(Digest(bytes))
+        let bytes = words::parse_hex(text).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Digest).ok_or_else(|| Error::NotADigest { text: super::error::shown(text.as_bytes()) })
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&words::hex(&self.0))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Digest;
 use super::signature::Flaw;
+use crate::durable;
 use crate::error::{Exit, Explain};
 use std::fmt;
 use std::io;
@@ -122,10 +123,10 @@ impl Explain for Error {
             Error::KeyUnreadable { .. } => "signature.unreadable-key",
             Error::Changed { .. } => "digest.changed",
             Error::Unreadable { .. } => "release.unreadable",
-            Error::Spool { source, .. } if is_full(source) => "download.disk-full",
+            Error::Spool { source, .. } if durable::is_full(source) => "download.disk-full",
             Error::Spool { .. } => "download.write",
             Error::Refused { refusal } => refusal.reason,
-            Error::Unpack { source, .. } if is_full(source) => "unpack.disk-full",
+            Error::Unpack { source, .. } if durable::is_full(source) => "unpack.disk-full",
             Error::Unpack { .. } => "unpack.write",
         }
     }
@@ -173,7 +174,7 @@ impl Explain for Error {
             }
             Error::Changed { .. } => "make sure that nobody else writes to this file, then run again".into(),
             Error::Unreadable { .. } => "give the path of a readable tarball".into(),
-            Error::Spool { path, source } | Error::Unpack { path, source } if is_full(source) => {
+            Error::Spool { path, source } | Error::Unpack { path, source } if durable::is_full(source) => {
                 format!("free space (or inodes) where {} lies: df -h and df -i show it", path.display())
             }
             Error::Spool { path, source } if source.kind() == io::ErrorKind::Other => {
@@ -217,10 +218,6 @@ fn flaw_words(flaw: Flaw) -> &'static str {
         Flaw::OtherKey => "the signature of the release was made with another key",
         Flaw::Mismatch => "the signature does not match the release",
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Why an archive is not let in, and which entry it is about.
@@ -278,9 +275,7 @@ impl Causes {
         let chain = lines.into_iter().rev().fold(None, |next, line| Some(Box::new(Causes { line, next })));
         chain.map_or_else(|| Causes { line: "no source was asked".into(), next: None }, |first| *first)
     }
-}
 
-impl Causes {
     fn any(&self, is: impl Fn(&str) -> bool) -> bool {
         std::iter::successors(Some(self), |causes| causes.next.as_deref()).any(|causes| is(&causes.line))
     }

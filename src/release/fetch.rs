@@ -369,7 +369,7 @@ impl Task for Measuring<'_> {
     async fn one_try(&mut self, mirror: &mut Mirror) -> Result<Result<(Digest, u64), Fault>, Error> {
         match mirror.place.clone() {
             Some(Place::Url(url)) => self.url(&url).await,
-            Some(Place::File(path)) => match measure_file(&path) {
+            Some(Place::File(path)) => match blocking::run(move || measure_file(&path)).await {
                 Ok(found) => Ok(Ok(found)),
                 Err(Error::Unreadable { source, .. }) => Ok(Err(Fault::last(format!("it cannot be read: {source}")))),
                 Err(other) => Err(other),

@@ -4,12 +4,12 @@ use super::Digest;
 use super::attempt::{Asked, fault_of, fault_of_status};
 use super::digest::in_sidecar;
 use super::mirror::{Fault, Place};
+use crate::durable;
 use reqwest::{StatusCode, Url};
-use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// No sidecar is read further.
-const MAX_SIDECAR: usize = 64 * 1024;
+const MAX_SIDECAR: u64 = 64 * 1024;
 /// What is added to the tarball's name.
 const ENDING: &str = ".sha256sum";
 
@@ -24,7 +24,7 @@ pub(super) async fn digest(asked: &Asked<'_>, place: &Place) -> Result<Digest, F
 }
 
 /// A small file that lies beside a source: its name with this ending, at most so many bytes.
-pub(super) async fn beside(asked: &Asked<'_>, place: &Place, ending: &str, at_most: usize) -> Result<Vec<u8>, Fault> {
+pub(super) async fn beside(asked: &Asked<'_>, place: &Place, ending: &str, at_most: u64) -> Result<Vec<u8>, Fault> {
     match place {
         Place::File(path) => beside_file(path, ending, at_most),
         Place::Url(url) => {
@@ -35,18 +35,19 @@ pub(super) async fn beside(asked: &Asked<'_>, place: &Place, ending: &str, at_mo
 }
 
 /// The same for a file; blocking.
-pub(super) fn beside_file(path: &Path, ending: &str, at_most: usize) -> Result<Vec<u8>, Fault> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(name).and_then(|file| file.take(at_most as u64).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(Fault::last(format!("{}{ending} cannot be read: {error}", path.display()))),
-    }
+pub(super) fn beside_file(path: &Path, ending: &str, at_most: u64) -> Result<Vec<u8>, Fault> {
+    let read = durable::read(&self::path(path, ending), at_most);
+    read.map_err(|error| Fault::last(format!("{}{ending} cannot be read: {error}", path.display())))
 }
 
-async fn download(asked: &Asked<'_>, url: &Url, ending: &str, at_most: usize) -> Result<Vec<u8>, Fault> {
+/// The name of what lies beside a file.
+pub(super) fn path(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+async fn download(asked: &Asked<'_>, url: &Url, ending: &str, at_most: u64) -> Result<Vec<u8>, Fault> {
     let mut url = url.clone();
     url.set_path(&format!("{}{ending}", url.path()));
     let work = async {
@@ -57,7 +58,7 @@ async fn download(asked: &Asked<'_>, url: &Url, ending: &str, at_most: usize) ->
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| fault_of(&error))? {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() > at_most {
+            if bytes.len() as u64 > at_most {
                 return Err(Fault::last(format!("is longer than {at_most} bytes")));
             }
         }

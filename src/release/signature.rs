@@ -4,18 +4,19 @@
 use super::Error;
 use super::attempt::Asked;
 use super::mirror::{Fault, Place};
-use super::sidecar::beside;
+use super::sidecar::{self, beside};
 use super::verified::each_chunk;
+use crate::durable;
 use crate::intent::MinisignKey;
 use minisign_verify::{PublicKey, Signature};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// No signature file is read further: two comments and 138 bytes in base64 have ample room.
-const MAX_SIGNATURE: usize = 8 * 1024;
+const MAX_SIGNATURE: u64 = 8 * 1024;
 /// No key file is read further.
 const MAX_KEY: u64 = 8 * 1024;
 /// What is added to the tarball's name.
@@ -47,9 +48,8 @@ impl TryFrom<&MinisignKey> for Key {
             MinisignKey::Text(text) => return text.parse(),
             MinisignKey::File(path) => path,
         };
-        let mut text = String::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_KEY).read_to_string(&mut text))
+        let text = durable::read(path, MAX_KEY)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other))
             .map_err(|source| Error::KeyUnreadable { path: path.clone(), source })?;
         text.parse().map_err(|_| Error::NotAKey { place: path.display().to_string() })
     }
@@ -99,7 +99,10 @@ impl Seal {
     pub fn fits(&self, file: &File) -> io::Result<bool> {
         let Some(signature) = decoded(&self.text) else { return Ok(false) };
         let Ok(mut verifier) = self.key.0.verify_stream(&signature) else { return Ok(false) };
-        each_chunk(file, u64::MAX, |chunk| verifier.update(chunk))?;
+        each_chunk(file, |chunk| {
+            verifier.update(chunk);
+            Ok(())
+        })?;
         Ok(verifier.finalize().is_ok())
     }
 }
@@ -119,17 +122,20 @@ pub(super) async fn fetch(asked: &Asked<'_>, place: &Place, key: &Key) -> Result
 
 /// The seal beside a file; blocking.
 pub(super) fn beside_file(path: &Path, key: &Key) -> Result<Seal, Fault> {
-    match super::sidecar::beside_file(path, ENDING, MAX_SIGNATURE) {
+    match sidecar::beside_file(path, ENDING, MAX_SIGNATURE) {
         Ok(text) => Seal::new(key, text),
         Err(fault) => Err(Fault { flaw: Some(Flaw::Missing), ..fault }),
     }
 }
 
 /// `FILE.minisig`.
-pub(super) fn path(file: &Path) -> std::path::PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(ENDING);
-    name.into()
+pub(super) fn path(file: &Path) -> PathBuf {
+    sidecar::path(file, ENDING)
+}
+
+/// What `FILE.minisig` says, where it can be read; blocking.
+pub(super) fn kept_with(file: &Path) -> Option<Vec<u8>> {
+    durable::read(&path(file), MAX_SIGNATURE).ok()
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
-/// Bytes are sent on their way to the disk in such portions: it works while the network does, and the sync in
-/// the end is short.
-const SOON: u64 = 4 << 20;
+/// Written bytes are sent on their way to the disk in such portions: it works while the network or the inflating
+/// does, and the sync in the end is short.
+pub(super) const SOON: u64 = 4 << 20;
 
 /// A growing prefix of a tarball and the hash of exactly this prefix. Its methods block.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Spool {
     /// Continues a file: what is there already is hashed.
     pub fn into_file(file: File, path: PathBuf) -> Result<Spool, Error> {
         let fail = |source| Error::Spool { path: path.clone(), source };
-        let (hasher, position) = hash(&file, u64::MAX).map_err(fail)?;
+        let (hasher, position) = hash(&file).map_err(fail)?;
         let mut spool = Spool { target: Some((file, path.clone())), hasher, position };
         spool.seek().map_err(fail)?;
         Ok(spool)

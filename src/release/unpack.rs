@@ -3,6 +3,7 @@
 use super::ahead::walk;
 use super::entry::{Entry, Kind, OverLimit, ROOT, broken};
 use super::error::{Error, Refusal};
+use super::spool::SOON;
 use super::tree::Tree;
 use super::{Tarball, Verified};
 use crate::durable;
@@ -17,9 +18,6 @@ use std::path::{Path, PathBuf};
 
 /// How much is inflated and written at once.
 const CHUNK: usize = 128 * 1024;
-/// Written bytes are sent on their way to the disk in such portions, and at a file's end in much smaller ones:
-/// the disk works while we inflate, and the sync in the end is short.
-const SOON: u64 = 4 << 20;
 /// Archives that unpack to less are never called bombs.
 const SMALL: u64 = 64 << 20;
 
@@ -210,6 +208,7 @@ fn copy(
         file.write_all(&buffer[..read]).map_err(|source| Error::Unpack { path: place(entry, destination), source })?;
         left = left.saturating_sub(read as u64);
         since += read as u64;
+        // A file's end is worth sending from much less on: nothing follows that would.
         if since >= SOON || (left == 0 && since >= SOON / 32) {
             durable::write_soon(&file, entry.size.saturating_sub(left + since));
             since = 0;

@@ -5,9 +5,9 @@ use super::signature::{self, Flaw, Key, Seal};
 use super::{Digest, Error};
 use crate::durable;
 use sha2::{Digest as _, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// How much is read or written at once.
@@ -116,7 +116,7 @@ impl Verified<Tarball> {
     /// Those of [`Verified::read`], and [`Error::Signature`].
     pub fn read_signed(path: &Path, key: &Key, wanted: Option<Digest>) -> Result<Verified<Tarball>, Error> {
         // A file that is not there is the better news.
-        open(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+        durable::open(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
         let seal = signature::beside_file(path, key).map_err(|fault| {
             let causes = Causes::new(vec![format!("{}: {}", path.display(), fault.text)]);
             Error::Signature { flaw: fault.flaw.unwrap_or(Flaw::Missing), causes }
@@ -127,9 +127,9 @@ impl Verified<Tarball> {
     /// Opens a file and demands the proof; blocking.
     pub(super) fn check(path: &Path, proof: Proof) -> Result<Verified<Tarball>, Error> {
         let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-        let file = open(path).map_err(unreadable)?;
+        let file = durable::open(path).map_err(unreadable)?;
         let stamp = Stamp::of(&file).map_err(unreadable)?;
-        let (found, _) = hash(&file, u64::MAX).map_err(unreadable)?;
+        let (found, _) = hash(&file).map_err(unreadable)?;
         let found = Digest::new(found.finalize().into());
         let causes = |what: String| Causes::new(vec![format!("{}: {what}", path.display())]);
         let (wanted, seal) = match proof {
@@ -156,7 +156,7 @@ impl Verified<Tarball> {
     pub(super) fn unchanged(&self) -> Result<(), Error> {
         let same = match Stamp::of(&self.file) {
             Ok(stamp) if stamp == self.stamp => true,
-            _ => hash(&self.file, u64::MAX).is_ok_and(|(hasher, _)| hasher.finalize() == *self.digest.bytes()),
+            _ => hash(&self.file).is_ok_and(|(hasher, _)| hasher.finalize() == *self.digest.bytes()),
         };
         if same { Ok(()) } else { Err(Error::Changed { path: self.path.clone() }) }
     }
@@ -180,88 +180,53 @@ impl Verified<Tarball> {
             let path = signature::path(path);
             durable::write(&path, text, 0o644).map_err(|source| Error::Spool { path, source })?;
         }
-        let fail = |source| Error::Spool { path: path.to_owned(), source };
-        let name = path.file_name().ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
-        let mut temporary = std::ffi::OsString::from(".");
-        temporary.push(name);
-        temporary.push(format!(".{}.new", std::process::id()));
-        let temporary = path.with_file_name(temporary);
-        let result = self.copy_and_rename(&temporary, path);
-        if result.is_err() {
-            // The first error is the one to report.
-            let _ = std::fs::remove_file(&temporary);
+        let mut changed = false;
+        let written = durable::write_by(path, 0o644, |target| {
+            let mut hasher = Sha256::new();
+            each_chunk(self.file(), |chunk| {
+                hasher.update(chunk);
+                target.write_all(chunk)
+            })?;
+            changed = Digest::new(hasher.finalize().into()) != self.digest;
+            if changed { Err(io::Error::other("it was changed while it was copied")) } else { Ok(()) }
+        });
+        match written {
+            Err(_) if changed => Err(Error::Changed { path: self.path.clone() }),
+            written => written.map_err(|source| Error::Spool { path: path.to_owned(), source }),
         }
-        result
-    }
-
-    fn copy_and_rename(&self, temporary: &Path, path: &Path) -> Result<(), Error> {
-        let fail = |source| Error::Spool { path: path.to_owned(), source };
-        // One of a killed run may be there; in a shared directory it may also be somebody's link.
-        match std::fs::remove_file(temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-            _ => {}
-        }
-        let target = OpenOptions::new().write(true).create_new(true).mode(0o644).open(temporary);
-        let mut target = BufWriter::with_capacity(CHUNK, target.map_err(fail)?);
-        let mut hasher = Sha256::new();
-        let mut at = 0;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let read = self.file().read_at(&mut buffer, at).map_err(fail)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-            target.write_all(&buffer[..read]).map_err(fail)?;
-            at += read as u64;
-        }
-        if Digest::new(hasher.finalize().into()) != self.digest {
-            return Err(Error::Changed { path: self.path.clone() });
-        }
-        target.into_inner().map_err(|error| fail(error.into_error()))?.sync_all().map_err(fail)?;
-        std::fs::rename(temporary, path).map_err(fail)
     }
 }
 
 /// Hashes a file for somebody who wants to know its digest; blocking. Returns the length too.
 pub fn measure_file(path: &Path) -> Result<(Digest, u64), Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let (hasher, length) = open(path).and_then(|file| hash(&file, u64::MAX)).map_err(unreadable)?;
+    let (hasher, length) = durable::open(path).and_then(|file| hash(&file)).map_err(unreadable)?;
     Ok((Digest::new(hasher.finalize().into()), length))
 }
 
-/// Opens a regular file. A FIFO or a device must not hold us up.
-fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    Ok(file)
-}
-
-/// Hashes the first `length` bytes of a file (or all, if it is shorter); returns how many there were.
-pub(super) fn hash(file: &File, length: u64) -> io::Result<(Sha256, u64)> {
+/// Hashes a file; returns its length too.
+pub(super) fn hash(file: &File) -> io::Result<(Sha256, u64)> {
     let mut hasher = Sha256::new();
-    let read = each_chunk(file, length, |chunk| hasher.update(chunk))?;
-    Ok((hasher, read))
+    let length = each_chunk(file, |chunk| {
+        hasher.update(chunk);
+        Ok(())
+    })?;
+    Ok((hasher, length))
 }
 
-/// Reads the first `length` bytes of a file (or all, if it is shorter) piece by piece, by position: its
-/// handle may be shared. Returns how many there were.
-pub(super) fn each_chunk(file: &File, length: u64, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
+/// Reads a file piece by piece, by position: its handle may be shared. Returns how many bytes there were.
+pub(super) fn each_chunk(file: &File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
-    while at < length {
-        let wanted = usize::try_from(length - at).unwrap_or(CHUNK).min(CHUNK);
-        match file.read_at(&mut buffer[..wanted], at) {
-            Ok(0) => break,
+    loop {
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => return Ok(at),
             Ok(read) => {
-                take(&buffer[..read]);
+                take(&buffer[..read])?;
                 at += read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(at)
 }

@@ -11,6 +11,7 @@ pub use error::Error;
 
 use super::checkin::refusal;
 use super::manager::{Manager, Reply};
+use super::version::{Version, version};
 use crate::deadline::Deadline;
 use crate::intent::HostPort;
 use crate::net::retry::Backoff;
@@ -28,6 +29,9 @@ const LONGEST_BODY: usize = 8 << 20;
 /// An answer to a change is as short as this.
 const NOTHING: &[u8] = b"{}";
 
+/// The first version of Kasm that takes the key as HTTP Basic authentication.
+const BASIC_SINCE: Version = (1, 20, 0);
+
 /// Where the key stands in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -40,9 +44,10 @@ pub enum Form {
 impl Form {
     /// The form that a version of Kasm takes; where none is known, the older one.
     pub fn of(version: Option<&str>) -> Form {
-        let mut numbers = version.unwrap_or_default().split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        if version >= (1, 20) { Form::Basic } else { Form::Body }
+        match version.and_then(self::version) {
+            Some(version) if version >= BASIC_SINCE => Form::Basic,
+            _ => Form::Body,
+        }
     }
 
     fn other(self) -> Form {

@@ -1,10 +1,10 @@
 //! Questions. None of them changes anything.
 
-use super::logs::{LOGS, Tail};
-use super::socket::{Ask, PATIENCE, get, send};
+use super::logs::Tail;
+use super::socket::{Ask, collect, get, send};
 use super::{Container, Details, Engine, Error, Info, Plugin, Session, change};
+use crate::words;
 use jiff::Timestamp;
-use reqwest::Method;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -30,19 +30,20 @@ pub async fn sessions(socket: &Path) -> Result<Vec<Session>, Error> {
 /// # Errors
 /// [`Error::Unknown`] if there is none of this name.
 pub async fn details(socket: &Path, name: &str) -> Result<Details, Error> {
-    let wrong = |status: u16, why: String| match status {
+    parse_details(&inspect(socket, name).await?)
+}
+
+async fn inspect(socket: &Path, name: &str) -> Result<Vec<u8>, Error> {
+    let target = format!("/containers/{}/json", change::part(name)?);
+    collect(socket, Ask::get(target, &about(name)), Error::Nonsense).await
+}
+
+/// What an answer about this container that is no success means.
+fn about(name: &str) -> impl Fn(u16, String) -> Error + Sync {
+    move |status, why| match status {
         404 => Error::Unknown(format!("container {name}")),
         _ => Error::Nonsense(why),
-    };
-    let target = format!("/containers/{}/json", change::part(name)?);
-    let mut body = Vec::new();
-    let ask = Ask { method: Method::GET, target, patience: PATIENCE, wrong: &wrong };
-    send(socket, ask, &mut |chunk| {
-        body.extend_from_slice(chunk);
-        if body.len() > LOGS { Err(Error::Nonsense(format!("it is longer than {LOGS} bytes"))) } else { Ok(()) }
-    })
-    .await?;
-    parse_details(&body)
+    }
 }
 
 /// An answer of Docker's as it is.
@@ -66,13 +67,13 @@ pub enum Document {
 /// [`Error::Unknown`] if there is no container of this name.
 pub async fn document(socket: &Path, document: &Document) -> Result<Value, Error> {
     let target = match document {
-        Document::Version => "/version".to_owned(),
-        Document::Info => "/info".to_owned(),
-        Document::Plugins => "/plugins".to_owned(),
-        Document::Containers => "/containers/json?all=1".to_owned(),
-        Document::Container(name) => format!("/containers/{}/json", change::part(name)?),
+        Document::Version => "/version",
+        Document::Info => "/info",
+        Document::Plugins => "/plugins",
+        Document::Containers => "/containers/json?all=1",
+        Document::Container(name) => return json(&inspect(socket, name).await?),
     };
-    json(&get(socket, &target, Error::Nonsense).await?)
+    json(&get(socket, target, Error::Nonsense).await?)
 }
 
 /// The last lines of what a container wrote to both its outputs, oldest first, at most 10,000 of them and at
@@ -81,15 +82,10 @@ pub async fn document(socket: &Path, document: &Document) -> Result<Value, Error
 /// # Errors
 /// [`Error::Unknown`] if there is no container of this name.
 pub async fn logs(socket: &Path, name: &str, lines: u32) -> Result<String, Error> {
-    let wrong = |status: u16, why: String| match status {
-        404 => Error::Unknown(format!("container {name}")),
-        _ => Error::Nonsense(why),
-    };
     let lines = lines.min(MOST_LINES);
     let target = format!("/containers/{}/logs?stdout=1&stderr=1&timestamps=1&tail={lines}", change::part(name)?);
     let mut tail = Tail::default();
-    let ask = Ask { method: Method::GET, target, patience: PATIENCE, wrong: &wrong };
-    send(socket, ask, &mut |chunk| {
+    send(socket, Ask::get(target, &about(name)), &mut |chunk| {
         tail.push(chunk);
         Ok(())
     })
@@ -110,7 +106,7 @@ pub async fn engine(socket: &Path) -> Result<Engine, Error> {
     let answer = json(&get(socket, "/version", Error::Nonsense).await?)?;
     let text = |key: &str| {
         let text = answer[key].as_str().filter(|text| !text.is_empty())?;
-        Some(crate::words::one_line(text).chars().take(64).collect::<String>())
+        Some(words::one_line(text).chars().take(64).collect::<String>())
     };
     let version = text("Version").ok_or_else(|| Error::Nonsense("it has no Version".into()))?;
     Ok(Engine { version, api: text("ApiVersion") })
@@ -169,7 +165,7 @@ pub fn parse(body: &[u8]) -> Result<Vec<Container>, Error> {
 /// # Errors
 /// [`Error::Answer`] for anything but a JSON list.
 pub fn parse_sessions(body: &[u8]) -> Result<Vec<Session>, Error> {
-    let shown = |text: &str| -> String { crate::words::one_line(text).chars().take(256).collect() };
+    let shown = |text: &str| -> String { words::one_line(text).chars().take(256).collect() };
     let session = |one: &Value| {
         let kasm_id = one["Labels"][SESSION_LABEL].as_str()?;
         let name = names(one).into_iter().next().unwrap_or_else(|| text(one, "Id").chars().take(12).collect());

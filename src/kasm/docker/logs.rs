@@ -6,7 +6,7 @@ use crate::token::Masker;
 use crate::words;
 
 /// So much of a log is kept, its end, in bytes.
-pub(super) const LOGS: usize = 1 << 20;
+const LOGS: usize = 1 << 20;
 
 /// A line of a log without the time that Docker puts in front of it.
 pub fn without_time(line: &str) -> &str {

@@ -1,6 +1,8 @@
 //! How Docker's socket is spoken to: plain HTTP, one request, an answer of bounded length in bounded time.
 
 use super::Error;
+use crate::net::{self, describe};
+use crate::words;
 use reqwest::Method;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -25,16 +27,27 @@ pub(super) struct Ask<'a> {
     pub wrong: &'a (dyn Fn(u16, String) -> Error + Sync),
 }
 
+impl<'a> Ask<'a> {
+    /// A question.
+    pub(super) fn get(target: String, wrong: &'a (dyn Fn(u16, String) -> Error + Sync)) -> Ask<'a> {
+        Ask { method: Method::GET, target, patience: PATIENCE, wrong }
+    }
+}
+
 /// A question: an answer that is no success is told by `wrong`.
 pub(super) async fn get(socket: &Path, target: &str, wrong: fn(String) -> Error) -> Result<Vec<u8>, Error> {
     let told = move |status: u16, _: String| wrong(format!("HTTP status {}", words_of(status)));
-    let ask = Ask { method: Method::GET, target: target.to_owned(), patience: PATIENCE, wrong: &told };
+    collect(socket, Ask::get(target.to_owned(), &told), wrong).await
+}
+
+/// The whole body of a successful answer; one that is too long is told by `wrong`.
+pub(super) async fn collect(socket: &Path, ask: Ask<'_>, wrong: fn(String) -> Error) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
-    let collect = &mut |chunk: &[u8]| {
+    let take = &mut |chunk: &[u8]| {
         body.extend_from_slice(chunk);
         if body.len() > LIMIT { Err(wrong(format!("it is longer than {LIMIT} bytes"))) } else { Ok(()) }
     };
-    send(socket, ask, collect).await?;
+    send(socket, ask, take).await?;
     Ok(body)
 }
 
@@ -64,7 +77,7 @@ pub(super) async fn send(
         let handle = directory.insert(std::fs::File::open(parent).map_err(|error| unreachable(error.to_string()))?);
         PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd())).join(name)
     };
-    let client = client(&address).map_err(|error| unreachable(innermost(&error)))?;
+    let client = net::client_of_socket(&address).map_err(|error| unreachable(innermost(&error)))?;
     let patience = ask.patience;
     let asked = async {
         let mut answer = client
@@ -100,31 +113,11 @@ fn message(body: &[u8], status: u16) -> String {
     let said = said.as_ref().and_then(|said| said["message"].as_str()).unwrap_or_default().trim();
     match said.is_empty() {
         true => format!("HTTP status {}", words_of(status)),
-        false => crate::words::one_line(said).chars().take(WORDS).collect(),
+        false => words::one_line(said).chars().take(WORDS).collect(),
     }
-}
-
-fn client(socket: &Path) -> reqwest::Result<reqwest::Client> {
-    // The socket speaks plain HTTP, but a client without any TLS configuration looks for the system's.
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .unix_socket(socket)
-        .build()
 }
 
 /// The cause at the bottom: the layers above only say that a request failed.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    describe::chain(error).last().unwrap_or(error).to_string()
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with a snapshot.
 
+use crate::durable;
 use crate::error::{Exit, Explain};
 use std::io;
 use std::path::PathBuf;
@@ -46,9 +47,7 @@ pub enum Error {
 impl Error {
     /// True if there was no room for it on the disk.
     pub fn is_disk_full(&self) -> bool {
-        let full =
-            |source: &io::Error| matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        matches!(self, Error::Write { source, .. } if full(source))
+        matches!(self, Error::Write { source, .. } if durable::is_full(source))
     }
 }
 

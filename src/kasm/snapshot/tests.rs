@@ -106,14 +106,14 @@ fn contents_are_for_root_alone_and_named_by_their_digest() {
     }
     let yaml = machine.paths.at("/opt/kasm/1.17.0/conf/app/agent/agent.app.config.yaml");
     assert_eq!(snapshot.content(&yaml).unwrap().unwrap(), b"token: abcdef\n");
-    assert!(machine.dir().join(hex(b"token: abcdef\n")).exists());
+    assert!(machine.dir().join(sha256_of(b"token: abcdef\n")).exists());
 }
 
 #[test]
 fn a_damaged_snapshot_changes_nothing() {
     let machine = Machine::new();
     let snapshot = machine.take();
-    fs::write(machine.dir().join(hex(b"token: abcdef\n")), "forged").unwrap();
+    fs::write(machine.dir().join(sha256_of(b"token: abcdef\n")), "forged").unwrap();
     change(&machine);
     let before = machine.picture();
     assert!(matches!(snapshot.restore(), Err(Error::Damaged { .. })));

@@ -50,17 +50,17 @@ fn private_keys(text: &str, spans: &mut Vec<(usize, usize)>) {
             open.get_or_insert(from);
         } else if ends.is_some() {
             // Without a beginning, the front of the text was cut off within the key.
-            let begin = open.take().unwrap_or(done).max(floor(text, at.saturating_sub(KEY_LIMIT)));
+            let begin = open.take().unwrap_or(done).max(text.floor_char_boundary(at.saturating_sub(KEY_LIMIT)));
             spans.push((begin, at));
             done = from;
         }
         if let Some(begin) = open.filter(|begin| from - begin > KEY_LIMIT) {
-            spans.push((begin, floor(text, begin + KEY_LIMIT)));
+            spans.push((begin, text.floor_char_boundary(begin + KEY_LIMIT)));
             open = None;
         }
     }
     if let Some(begin) = open {
-        spans.push((begin, floor(text, (begin + KEY_LIMIT).min(text.len()))));
+        spans.push((begin, text.floor_char_boundary(begin + KEY_LIMIT)));
     }
 }
 
@@ -70,7 +70,7 @@ fn in_urls(text: &str, spans: &mut Vec<(usize, usize)>) {
     while let Some(found) = text[from..].find("://") {
         let start = from + found + 3;
         from = start;
-        let rest = &text[start..floor(text, start + CREDENTIALS_LIMIT)];
+        let rest = &text[start..text.floor_char_boundary(start + CREDENTIALS_LIMIT)];
         if !rest.contains('@') {
             continue;
         }
@@ -119,31 +119,33 @@ fn before_hosts(text: &str, spans: &mut Vec<(usize, usize)>) {
 /// Keys that tell what they are by how they begin: AWS (IAM's "Unique identifiers"), GitHub, GitLab, Slack, Docker
 /// Hub, Vault, in the forms that each one's documentation shows.
 fn prefixed(text: &str, spans: &mut Vec<(usize, usize)>) {
-    const PREFIXES: [(&str, usize); 16] = [
-        ("AKIA", 16),
-        ("ASIA", 16),
-        ("ABIA", 16),
-        ("ACCA", 16),
-        ("ghp_", 16),
-        ("gho_", 16),
-        ("ghs_", 16),
-        ("ghu_", 16),
-        ("github_pat_", 16),
-        ("glpat-", 16),
-        ("xoxb-", 16),
-        ("xoxp-", 16),
-        ("dckr_pat_", 16),
-        ("hvs.", 16),
-        ("sk_live_", 16),
-        ("AGE-SECRET-KEY-", 16),
+    const PREFIXES: [&str; 16] = [
+        "AKIA",
+        "ASIA",
+        "ABIA",
+        "ACCA",
+        "ghp_",
+        "gho_",
+        "ghs_",
+        "ghu_",
+        "github_pat_",
+        "glpat-",
+        "xoxb-",
+        "xoxp-",
+        "dckr_pat_",
+        "hvs.",
+        "sk_live_",
+        "AGE-SECRET-KEY-",
     ];
+    /// As many characters follow at least.
+    const SHORTEST: usize = 16;
     let bytes = text.as_bytes();
-    for (prefix, shortest) in PREFIXES {
+    for prefix in PREFIXES {
         for (at, _) in text.match_indices(prefix) {
             let inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
             let length = bytes[at + prefix.len()..].iter().take_while(|byte| inside(byte)).count();
             let begins = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
-            if begins && length >= shortest {
+            if begins && length >= SHORTEST {
                 spans.push((at, at + prefix.len() + length));
             }
         }
@@ -213,14 +215,9 @@ fn flags(text: &str, spans: &mut Vec<(usize, usize)>) {
 
 /// True if one of these words stands in front on the same line, not too far away.
 fn follows(text: &str, at: usize, words: &[&str]) -> bool {
-    let near = &text[floor(text, at.saturating_sub(512))..at];
+    let near = &text[text.floor_char_boundary(at.saturating_sub(512))..at];
     let line = &near[near.rfind('\n').map_or(0, |end| end + 1)..];
     words.iter().any(|word| line.contains(word))
-}
-
-/// The nearest place at or before this one where a character begins.
-fn floor(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Where the value of a name begins and ends: in YAML, JSON, TOML, INI files, environments, URLs and prose.
 
 use super::super::{MASK, blanks, looks_random};
-use super::floor;
 use super::names::{Name, Weight};
 
 /// No quoted text that lost its end is followed further, in bytes.
@@ -118,7 +117,7 @@ fn quoted(text: &str, at: usize) -> Option<(usize, usize)> {
         slashes = if byte == b'\\' { slashes + 1 } else { 0 };
         here += 1;
     }
-    Some((start, floor(text, here)))
+    Some((start, text.floor_char_boundary(here)))
 }
 
 /// Behind `|` or `>`: a block of YAML's begins, and nothing else is on the line.
@@ -150,7 +149,7 @@ fn list(text: &str, at: usize) -> Option<Option<(usize, usize)>> {
     if text[at..].starts_with(MASK) || text[at..].starts_with("[secret]") {
         return Some(None);
     }
-    let end = at + text[at..floor(text, at + LONGEST_LIST)].find(']')?;
+    let end = at + text[at..text.floor_char_boundary(at + LONGEST_LIST)].find(']')?;
     let behind = text.as_bytes().get(end + 1);
     let ends = behind.is_none_or(|byte| byte.is_ascii_whitespace() || b",;}])\"'\\#&".contains(byte));
     ends.then(|| is_worth(&text[at + 1..end]).then_some((at + 1, end)))
