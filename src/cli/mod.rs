@@ -7,6 +7,7 @@ pub mod bake;
 pub mod bundle;
 pub mod checkin;
 pub mod config;
+pub mod doctor;
 pub mod duration;
 pub mod explain;
 pub mod health;
@@ -18,6 +19,7 @@ pub mod release;
 pub mod reports;
 pub mod rollback;
 pub mod run;
+mod screen;
 pub mod status;
 pub mod teller;
 pub mod timeline;
@@ -101,6 +103,8 @@ enum Command {
     Timeline(timeline::Args),
     /// How the node is now: what is wrong first, each with its remedy
     Health(health::Args),
+    /// What is wrong here: preflight, health and tokens, causes first
+    Doctor(doctor::Args),
     /// What a reason code means, and what to do
     Explain(explain::Args),
     /// Tokens: check one, list this node's, repair what does not work
@@ -168,6 +172,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Status(args) => status::run(global, args).await,
         Command::Timeline(args) => timeline::run(global, args).await,
         Command::Health(args) => health::run(global, args).await,
+        Command::Doctor(args) => doctor::run(global, args).await,
         Command::Explain(args) => explain::run(global, args),
         Command::Token(args) => token::run(global, args).await,
         Command::Checkin(args) => checkin::run(global, args).await,
