@@ -217,7 +217,9 @@ pub fn not_known(findings: &mut [Finding], health: &Health) {
     if findings.iter().any(|finding| finding.level == Level::Fail) {
         return;
     }
-    if let Some(first) = findings.iter_mut().find(|one| one.level == Level::Unknown && health.words.contains(&one.words)) {
+    if let Some(first) =
+        findings.iter_mut().find(|one| one.level == Level::Unknown && health.words.contains(&one.words))
+    {
         first.level = Level::Fail;
         first.remedy = Some("`kasm-bootstrap doctor -v` shows what was asked; ask as root (sudo)".into());
     }
@@ -278,7 +280,8 @@ fn is_mended_by(cause: &Finding, other: &Finding) -> bool {
 
 /// The deepest cause of those that are left: what fails, or what warns and something fails for it.
 fn next(open: &[Finding]) -> Option<usize> {
-    let has_failed = |finding: &Finding| open.iter().any(|one| one.level == Level::Fail && leads_to(&finding.name, one));
+    let has_failed =
+        |finding: &Finding| open.iter().any(|one| one.level == Level::Fail && leads_to(&finding.name, one));
     let even = |name: &str| TOPICS.iter().any(|topic| topic.even && topic.asked.contains(&name));
     open.iter().position(|one| match one.level {
         Level::Fail => true,
