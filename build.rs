@@ -1,4 +1,4 @@
-//! Packs the pages of `docs/errors` for `explain`, and leaves the unwind tables out of the release binary;
+//! Packs the pages of `docs/errors` for `explain`, says for `--version` what is built, and leaves the unwind tables out of the release binary;
 //! `packaging/link/no-unwind-tables.ld` says why that is sound.
 
 use flate2::{Compression, GzBuilder};
@@ -6,10 +6,13 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() -> io::Result<()> {
     pack_pages(Path::new("docs/errors"))?;
     unwind_tables();
+    println!("cargo::rustc-env=BUILT_FROM={}", commit());
+    println!("cargo::rustc-env=BUILT_FOR={}", env::var("TARGET").unwrap_or_default());
     Ok(())
 }
 
@@ -30,6 +33,50 @@ fn pack_pages(directory: &Path) -> io::Result<()> {
         gzip.write_all(&fs::read(page)?)?;
     }
     gzip.finish().map(drop)
+}
+
+/// What `--version` says of the sources: `abcdef0123 2026-11-22`, with `-dirty` where something that goes into the binary
+/// is not as it was committed. From the variable SOURCE_COMMIT, else from git, else from the file COMMIT, which
+/// `git archive` fills. Only of a release build: any other one would be built anew for each commit.
+fn commit() -> String {
+    println!("cargo::rerun-if-env-changed=SOURCE_COMMIT");
+    if let Ok(given) = env::var("SOURCE_COMMIT") {
+        return given.chars().filter(|c| c.is_ascii_alphanumeric() || " .-".contains(*c)).take(60).collect();
+    }
+    if env::var("PROFILE").is_ok_and(|profile| profile != "release") {
+        return "development build".into();
+    }
+    // Not that of a repository somewhere above unpacked sources.
+    if Path::new(".git").exists()
+        && let Some(commit) = git(&["log", "-1", "--format=%H %cs"])
+    {
+        let head = git(&["symbolic-ref", "-q", "HEAD"]).unwrap_or_default();
+        for name in ["HEAD", "logs/HEAD", &head].into_iter().filter(|name| !name.is_empty()) {
+            let path = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists());
+            path.iter().for_each(|path| println!("cargo::rerun-if-changed={path}"));
+        }
+        let sources = ["src", "build.rs", "Cargo.toml", "Cargo.lock", "docs/errors", "packaging/link", ".cargo"];
+        sources.iter().for_each(|path| println!("cargo::rerun-if-changed={path}"));
+        let changed = git(&[["status", "--porcelain", "--"].as_slice(), &sources].concat());
+        return short(&commit, changed.is_none_or(|changed| !changed.is_empty()));
+    }
+    println!("cargo::rerun-if-changed=COMMIT");
+    match fs::read_to_string("COMMIT") {
+        Ok(text) if !text.starts_with('$') => short(text.trim(), false),
+        _ => "unknown commit".into(),
+    }
+}
+
+/// Always of one length: git's own abbreviation depends on what else is in the clone.
+fn short(commit: &str, dirty: bool) -> String {
+    let (hash, date) = commit.split_once(' ').unwrap_or((commit, ""));
+    let hash: String = hash.chars().filter(char::is_ascii_hexdigit).take(10).collect();
+    format!("{hash}{} {date}", if dirty { "-dirty" } else { "" }).trim().to_owned()
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 fn unwind_tables() {

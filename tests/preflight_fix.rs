@@ -57,7 +57,7 @@ fn what_can_be_mended_safely_is_offered_mended_and_checked_again() {
     assert!(out.contains("\n`kasm-bootstrap preflight --fix` mends: sidecar, rclone\n"), "{out}");
     assert!(!scene.root.join("var/lib/docker-plugins/rclone/cache").exists());
 
-    let (code, out, err) = spoken(&run(&mut preflight(&scene, &["--fix"])));
+    let (code, out, err) = spoken(&run(&mut preflight(&scene, &["--fix", "-v"])));
     assert_eq!(code, 0, "{err}");
     assert!(
         out.starts_with(

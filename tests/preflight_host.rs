@@ -573,46 +573,39 @@ fn the_command_tells_a_machine_that_is_mean_as_text_and_as_json() {
     assert_eq!(code, 12, "{text}");
     let _stable = stable();
     insta::assert_snapshot!(text, @"
-    skip  root             as asked
     FAIL  os               Ubuntu 23.04 is not a system that Kasm's installer is known to support
-                           help: install.sh refuses unknown systems unless docker and its compose plugin are there already: install both first, or use Ubuntu 22.04 or 24.04, Debian 12, or a RHEL 9 family system
-    skip  architecture     as asked
-    skip  installer-tools  not needed below --root
-    ok    kasm-present     no Kasm is installed here
-    skip  disk-state       as asked
-    skip  disk-kasm        as asked
-    skip  exec-allowed     as asked
-    skip  disk-docker      as asked
-    skip  memory           not needed below --root
-    skip  cores            not needed below --root
-    skip  systemd          not needed below --root
-    warn  cgroups          control groups are of version 1, which Docker and systemd are giving up
-                           help: boot with systemd.unified_cgroup_hierarchy=1, or use a newer distribution
-    skip  security         not needed below --root
-    skip  wireguard        not needed below --root
-    ok    guest-agent      the provider asks for no guest agent
+                           help: install.sh refuses unknown systems unless docker and its compose plugin
+                           are there already: install both first, or use Ubuntu 22.04 or 24.04, Debian
+                           12, or a RHEL 9 family system
     FAIL  ports            in use: port [PORT] by [HOLDER]
                            help: [STOP], or give Kasm another port with -L PORT
     FAIL  docker           Docker is installed as a snap, which install.sh refuses
                            help: snap remove docker; install.sh then installs Docker's own packages
-    skip  compose          Docker is a snap: see docker
-    skip  sidecar          Docker does not answer: see docker
-    warn  rclone           not there, and the rclone plugin cannot be installed without: /var/lib/docker-plugins/rclone/config, /var/lib/docker-plugins/rclone/cache
-                           help: mkdir -p /var/lib/docker-plugins/rclone/config /var/lib/docker-plugins/rclone/cache
-    warn  leftovers        /opt/kasm/1.16.1 is there, but /opt/kasm/current does not lead to a version; /opt/kasm/1.16.1 has no docker/docker-compose.yaml
-                           help: an installation did not come to its end: installing the same version wipes its directory; remove what else of it is not needed
-    skip  auth-tokens      no connection proxy is installed here
-    skip  manager-name     no manager is given
-    skip  manager-tcp      no manager is given
-    skip  manager-tls      no manager is given
-    skip  manager-health   no manager is given
-    skip  address          no manager is given
-    skip  proxy            no manager is given
-    skip  clock            there is nobody to compare it with
-    skip  release-mirror   no release is given
+    warn  cgroups          control groups are of version 1, which Docker and systemd are giving up
+                           help: boot with systemd.unified_cgroup_hierarchy=1, or use a newer
+                           distribution
+    warn  rclone           not there, and the rclone plugin cannot be installed without:
+                           /var/lib/docker-plugins/rclone/config, /var/lib/docker-plugins/rclone/cache
+                           help: mkdir -p /var/lib/docker-plugins/rclone/config
+                           /var/lib/docker-plugins/rclone/cache
+    warn  leftovers        /opt/kasm/1.16.1 is there, but /opt/kasm/current does not lead to a version;
+                           /opt/kasm/1.16.1 has no docker/docker-compose.yaml
+                           help: an installation did not come to its end: installing the same version
+                           wipes its directory; remove what else of it is not needed
+    ok    kasm-present, guest-agent
+    skip  root, architecture, disk-state, disk-kasm, exec-allowed, disk-docker: as asked
+    skip  installer-tools, memory, cores, systemd, security, wireguard: not needed below --root
+    skip  compose: Docker is a snap: see docker
+    skip  sidecar: Docker does not answer: see docker
+    skip  auth-tokens: no connection proxy is installed here
+    skip  manager-name, manager-tcp, manager-tls, manager-health, address, proxy: no manager is given
+    skip  clock: there is nobody to compare it with
+    skip  release-mirror: no release is given
     `kasm-bootstrap preflight --fix` mends: rclone
     8 checks: 2 ok, 3 warned, 3 failed, 23 skipped
     ");
+    let (_, every) = command(&scratch, &[args.as_slice(), &["-v"]].concat());
+    assert!(every.contains("\nskip  security         not needed below --root\n"), "{every}");
     let (code, json) = command(&scratch, &[args.as_slice(), &["--json"]].concat());
     assert_eq!(code, 12);
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -1,7 +1,8 @@
 //! `kasm-bootstrap health`: how the node is, asked now.
 
+use super::screen::{self, Row, Told, WIDTH};
 use super::{Global, answer::Answer};
-use crate::config::{self, Layer};
+use crate::config::{self, Layer, Loaded, understand::Known};
 use crate::error::{Exit, Failure};
 use crate::health::{self, Context, Health, Level, ProbeStatus, Verdict};
 use crate::kasm::receipt::Receipt;
@@ -24,8 +25,6 @@ Examples:
   kasm-bootstrap health -v           The same, one line for each thing asked
   kasm-bootstrap health --json       For programs, with the numbers";
 
-/// Lines of text are no longer than this, in characters.
-const WIDTH: usize = 100;
 /// What a person wants to read of a node that is well.
 const TELLING: [&str; 9] =
     ["containers", "docker", "kasm", "tokens", "manager", "manager-certificate", "disk", "memory", "load"];
@@ -33,34 +32,44 @@ const TELLING: [&str; 9] =
 /// Runs the command.
 pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let paths = global.paths();
-    let context = context(global, &paths);
-    let health = health::ask_all(&context, watched(&paths).as_ref()).await;
-    let json = serde_json::to_value(&health).expect("a document of texts and numbers can always be written as JSON");
-    let mut answer = Answer::new(text(&health, global.verbose > 0), json);
+    let loaded = config::load(&global.sources(&paths, Layer::default()));
+    let health = ask(&context(&paths, loaded).0).await;
+    let mut answer = answer(&health, global.verbose > 0);
     if health.verdict != Verdict::Healthy {
         answer.exit = Exit::Unhealthy;
     }
     Ok(answer)
 }
 
-/// What is to be looked at. A configuration that is wrong keeps nothing from being asked: it is a part of the answer.
-fn context(global: &Global, paths: &Paths) -> Context {
+/// Asks everything.
+pub(super) async fn ask(context: &Context) -> Health {
+    health::ask_all(context, watched(&context.paths).as_ref()).await
+}
+
+/// The answer, without its exit code.
+pub(super) fn answer(health: &Health, verbose: bool) -> Answer {
+    let json = serde_json::to_value(health).expect("a document of texts and numbers can always be written as JSON");
+    Answer::new(text(health, verbose), json)
+}
+
+/// What is to be looked at, and what of the configuration is known. One that is wrong keeps nothing from being asked: it
+/// is a part of the answer.
+pub(super) fn context(paths: &Paths, loaded: Result<Loaded, config::Error>) -> (Context, Option<Known>) {
     let mut context = Context::new(paths.clone());
-    let loaded = config::load(&global.sources(paths, Layer::default()));
     let known = loaded.and_then(|loaded| {
         context.network = loaded.merged.network().unwrap_or_default();
         loaded.merged.known()
     });
-    match known {
+    match &known {
         Ok(known) => {
-            context.manager = known.manager;
-            context.network = known.network;
+            context.manager = known.manager.clone();
+            context.network = known.network.clone();
             context.started = health::starts(&known.installer);
         }
-        Err(error) => context.configuration = Some(error.into()),
+        Err(error) => context.configuration = Some(error.clone().into()),
     }
     context.last_failure = Journal::last_failure(paths);
-    context
+    (context, known.ok())
 }
 
 /// How the node stood when the service looked last: since when things are as they are. Nothing where no service has
@@ -76,39 +85,32 @@ fn text(health: &Health, verbose: bool) -> String {
     let head = format!("{} since {}: {}", health.verdict, minute(&health.since), health.words);
     let mut lines = words::wrap(&head, WIDTH);
     lines.push(String::new());
-    let width = health.probes.iter().map(|probe| probe.name.len()).max().unwrap_or_default();
-    let is_wrong = |probe: &&ProbeStatus| matches!(probe.level, Level::Fail | Level::Warn);
-    let anything_wrong = health.probes.iter().any(|probe| is_wrong(&probe));
-    for level in [Level::Fail, Level::Warn, Level::Unknown, Level::Ok] {
-        let probes: Vec<&ProbeStatus> = health.probes.iter().filter(|probe| probe.level == level).collect();
-        // What has one and the same reason is one line, and what is well need not be said.
-        let alike = |probe: &ProbeStatus| match level {
-            _ if verbose => false,
-            Level::Unknown => probes.iter().filter(|other| other.words == probe.words).count() > 1,
-            Level::Ok => anything_wrong || !TELLING.contains(&probe.name.as_str()),
-            _ => false,
-        };
-        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-        for probe in &probes {
-            if !alike(probe) {
-                tell(&mut lines, probe, width);
-                continue;
-            }
-            let words = if level == Level::Unknown { probe.words.as_str() } else { "" };
-            match groups.iter_mut().find(|(known, _)| *known == words) {
-                Some((_, names)) => names.push(&probe.name),
-                None => groups.push((words, vec![&probe.name])),
-            }
-        }
-        for (reason, names) in groups {
-            let names = names.join(", ");
-            let said = if reason.is_empty() { names } else { format!("{names}: {reason}") };
-            for (at, line) in words::wrap(&said, WIDTH - 6).iter().enumerate() {
-                lines.push(format!("{:<5} {line}", if at == 0 { mark(level) } else { "" }));
-            }
-        }
-    }
+    let mut probes: Vec<&ProbeStatus> = health.probes.iter().collect();
+    probes.sort_by_key(|probe| match probe.level {
+        Level::Fail => 0,
+        Level::Warn => 1,
+        Level::Unknown => 2,
+        Level::Ok => 3,
+    });
+    let rows: Vec<Row<'_>> = probes.into_iter().map(row).collect();
+    lines.extend(screen::lines(&rows, |row| told(&rows, row, verbose)));
     lines.join("\n").trim_end().to_owned()
+}
+
+fn row(probe: &ProbeStatus) -> Row<'_> {
+    Row { mark: mark(probe.level), name: &probe.name, words: &probe.words, more: more(probe) }
+}
+
+/// What has one and the same reason is one line, and what is well need not be said.
+fn told(rows: &[Row<'_>], row: &Row<'_>, verbose: bool) -> Told {
+    let anything_wrong = rows.iter().any(|row| ["FAIL", "warn"].contains(&row.mark));
+    let is_alike = || rows.iter().filter(|other| other.mark == "?" && other.words == row.words).count() > 1;
+    match row.mark {
+        _ if verbose => Told::Whole,
+        "?" if is_alike() => Told::Together,
+        "ok" if anything_wrong || !TELLING.contains(&row.name) => Told::Named,
+        _ => Told::Whole,
+    }
 }
 
 fn mark(level: Level) -> &'static str {
@@ -120,19 +122,16 @@ fn mark(level: Level) -> &'static str {
     }
 }
 
-fn tell(lines: &mut Vec<String>, probe: &ProbeStatus, width: usize) {
-    let indent = 5 + 1 + width + 2;
-    let room = WIDTH.saturating_sub(indent).max(40);
-    let mut said = words::wrap(&probe.words, room);
-    // Of one that was just found, the time says nothing.
-    if matches!(probe.level, Level::Fail | Level::Warn) && probe.since != probe.checked {
-        said.push(format!("since {}", minute(&probe.since)));
-    }
-    said.extend(probe.remedy.iter().flat_map(|remedy| words::wrap(&format!("help: {remedy}"), room)));
-    for (at, line) in said.iter().enumerate() {
-        let front = if at == 0 { format!("{:<5} {:<width$}", mark(probe.level), probe.name) } else { String::new() };
-        lines.push(format!("{front:<indent$}{line}"));
-    }
+/// Since when it is wrong, and what to do.
+fn more(probe: &ProbeStatus) -> Vec<String> {
+    let since = lasting(probe).map(|since| format!("since {since}"));
+    since.into_iter().chain(probe.remedy.iter().map(|remedy| format!("help: {remedy}"))).collect()
+}
+
+/// Since when it is wrong; of what was just found, the time says nothing.
+pub(super) fn lasting(probe: &ProbeStatus) -> Option<String> {
+    let lasts = matches!(probe.level, Level::Fail | Level::Warn) && probe.since != probe.checked;
+    lasts.then(|| minute(&probe.since))
 }
 
 /// `2026-01-02 03:04 UTC` of an RFC 3339 time.

@@ -7,7 +7,9 @@ pub mod bake;
 pub mod bundle;
 pub mod checkin;
 pub mod config;
+pub mod doctor;
 pub mod duration;
+mod examples;
 pub mod explain;
 pub mod health;
 pub mod install;
@@ -18,6 +20,7 @@ pub mod release;
 pub mod reports;
 pub mod rollback;
 pub mod run;
+mod screen;
 pub mod status;
 pub mod teller;
 pub mod timeline;
@@ -33,9 +36,12 @@ use answer::Answer;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 
+/// Version, commit and target; build.rs knows the last two.
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_FROM"), ", ", env!("BUILT_FOR"), ")");
+
 /// Brings a Kasm Workspaces node up on a fresh machine, and proves it.
 #[derive(Debug, Parser)]
-#[command(name = "kasm-bootstrap", version, max_term_width = 80, disable_help_subcommand = true)]
+#[command(name = "kasm-bootstrap", version, long_version = LONG_VERSION, max_term_width = 80, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -101,6 +107,8 @@ enum Command {
     Timeline(timeline::Args),
     /// How the node is now: what is wrong first, each with its remedy
     Health(health::Args),
+    /// What is wrong here: preflight, health and tokens, causes first
+    Doctor(doctor::Args),
     /// What a reason code means, and what to do
     Explain(explain::Args),
     /// Tokens: check one, list this node's, repair what does not work
@@ -121,9 +129,10 @@ enum Command {
 
 /// The command line as clap knows it: what man pages and completions are made from.
 pub fn command() -> clap::Command {
-    Cli::command()
+    let command = Cli::command()
         .mut_subcommand("upgrade", upgrade::reworded)
-        .mut_subcommand("plan", |plan| plan.mut_subcommand("upgrade", upgrade::reworded))
+        .mut_subcommand("plan", |plan| plan.mut_subcommand("upgrade", upgrade::reworded));
+    examples::with(command)
 }
 
 /// Runs one command line to its end and returns the exit class. Everything that is printed is printed
@@ -132,7 +141,13 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     // A token must not end up in a core dump, nor be read by another process of the same user. Where the
     // kernel refuses, things are as they were.
     let _ = nix::sys::prctl::set_dumpable(false);
-    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let args: Vec<_> = args.into_iter().collect();
+    let mut command = command();
+    // What is printed about a command line that was not understood, help too, obeys it all the same.
+    if args.iter().any(|arg| arg == "--no-color") {
+        command = command.color(clap::ColorChoice::Never);
+    }
+    let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
@@ -168,6 +183,7 @@ async fn dispatch(cli: Cli) -> Result<Answer, Failure> {
         Command::Status(args) => status::run(global, args).await,
         Command::Timeline(args) => timeline::run(global, args).await,
         Command::Health(args) => health::run(global, args).await,
+        Command::Doctor(args) => doctor::run(global, args).await,
         Command::Explain(args) => explain::run(global, args),
         Command::Token(args) => token::run(global, args).await,
         Command::Checkin(args) => checkin::run(global, args).await,

@@ -78,7 +78,8 @@ impl Verdict {
         }
     }
 
-    fn mark(&self) -> &'static str {
+    /// What stands in front of it in lines for people.
+    pub fn mark(&self) -> &'static str {
         match self {
             Verdict::Pass(_) => "ok",
             Verdict::Warn { .. } => "warn",

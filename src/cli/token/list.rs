@@ -37,32 +37,62 @@ Examples:
   kasm-bootstrap token list --at 2026-12-24T00:00:00Z
                                               What will have expired by then";
 
+/// What an installed node holds, and what each is worth.
+pub(in crate::cli) struct List {
+    paths: Paths,
+    installed: Installed,
+    now: Timestamp,
+    /// Every token.
+    pub held: Vec<Held>,
+    diagnoses: Vec<Diagnosis>,
+}
+
 /// Runs the command.
 pub fn run(global: &Global, args: &Args) -> Result<Answer, Failure> {
-    let paths = global.paths();
-    let installed = Installed::read(&paths).ok_or(repair::Error::NotInstalled)?;
-    let now = args.at.unwrap_or_else(Timestamp::now);
-    // Nothing lies ahead of these tokens but their work: no need of some minutes more makes one of them worse.
-    let context = Context { is_assumed: args.at.is_some(), needed: std::time::Duration::ZERO, ..Context::at(now) };
-    let list = repair::here(&paths, &installed, &context)?;
-    if list.is_empty() {
-        return Err(repair::Error::NoComponents.into());
-    }
-    let diagnoses = diagnose(&list);
-    let bad = list.iter().filter(|held| !held.verdict.is_good()).count();
-    let json = json!({
-        "schema": SCHEMA,
-        "version": installed.version,
-        "at": now.to_string(),
-        "good": bad == 0,
-        "tokens": list.iter().map(|held| as_json(held, &paths)).collect::<Vec<_>>(),
-        "components": diagnoses.iter().map(|one| component(one, &paths)).collect::<Vec<_>>(),
-    });
-    let mut answer = Answer::new(text(&paths, &installed, &list, &diagnoses, now), json);
-    if args.check && bad > 0 {
+    let list = List::read(global.paths(), args.at)?;
+    let mut answer = list.answer();
+    if args.check && list.bad() > 0 {
         answer.exit = Exit::Token;
     }
     Ok(answer)
+}
+
+impl List {
+    /// Reads them, and judges them as of `at` or of now.
+    pub(in crate::cli) fn read(paths: Paths, at: Option<Timestamp>) -> Result<List, Failure> {
+        let installed = Installed::read(&paths).ok_or(repair::Error::NotInstalled)?;
+        let now = at.unwrap_or_else(Timestamp::now);
+        // Nothing lies ahead of these tokens but their work: no need of some minutes more makes one of them worse.
+        let context = Context { is_assumed: at.is_some(), needed: std::time::Duration::ZERO, ..Context::at(now) };
+        let held = repair::here(&paths, &installed, &context)?;
+        if held.is_empty() {
+            return Err(repair::Error::NoComponents.into());
+        }
+        Ok(List { diagnoses: diagnose(&held), paths, installed, now, held })
+    }
+
+    fn bad(&self) -> usize {
+        self.held.iter().filter(|held| !held.verdict.is_good()).count()
+    }
+
+    /// The answer, without its exit code.
+    pub(in crate::cli) fn answer(&self) -> Answer {
+        let List { paths, installed, now, held, diagnoses } = self;
+        let json = json!({
+            "schema": SCHEMA,
+            "version": installed.version,
+            "at": now.to_string(),
+            "good": self.bad() == 0,
+            "tokens": held.iter().map(|held| as_json(held, paths)).collect::<Vec<_>>(),
+            "components": diagnoses.iter().map(|one| component(one, paths)).collect::<Vec<_>>(),
+        });
+        Answer::new(text(paths, installed, held, diagnoses, *now), json)
+    }
+
+    /// What mends them: paragraphs.
+    pub(in crate::cli) fn remedies(&self) -> Vec<String> {
+        remedies(&self.diagnoses)
+    }
 }
 
 fn as_json(held: &Held, paths: &Paths) -> Value {
@@ -159,7 +189,9 @@ fn text(paths: &Paths, installed: &Installed, list: &[Held], diagnoses: &[Diagno
             text += &format!("         {line}\n");
         }
     }
-    text += &remedy(diagnoses);
+    for remedy in remedies(diagnoses) {
+        text += &format!("\n{}\n", words::wrap(&remedy, WIDTH).join("\n"));
+    }
     text.trim_end().to_owned()
 }
 
@@ -213,7 +245,7 @@ fn about(held: &Held, accepted: &token::Accepted, now: Timestamp) -> String {
     format!("{}; {}", parts.join(", "), times.join(", "))
 }
 
-fn remedy(diagnoses: &[Diagnosis]) -> String {
+fn remedies(diagnoses: &[Diagnosis]) -> Vec<String> {
     let any = |cure: Cure| diagnoses.iter().any(|one| one.cure == cure);
     let command = "kasm-bootstrap token repair";
     let mut lines = Vec::new();
@@ -232,5 +264,5 @@ fn remedy(diagnoses: &[Diagnosis]) -> String {
     if lines.is_empty() && any(Cure::Clean) {
         lines.push(format!("to remove what is left of registration tokens: `{command}`"));
     }
-    lines.iter().map(|line| format!("\n{}\n", words::wrap(line, WIDTH).join("\n"))).collect()
+    lines
 }
