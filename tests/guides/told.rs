@@ -1,10 +1,13 @@
 //! What a page says is printed, beside what was.
 
 /// Units behind a number that differs from run to run.
-const UNITS: [&str; 12] = ["s", "ms", "min", "h", "B", "KB", "MB", "GB", "KiB", "MiB", "bytes", "s,"];
+const UNITS: [&str; 13] = ["s", "ms", "min", "h", "B", "kB", "KB", "MB", "GB", "KiB", "MiB", "bytes", "s,"];
 
 /// A line with blanks made even, and with what no two runs have in common masked: times, sizes, processes.
 pub fn even(line: &str) -> String {
+    // A bar of a timeline: where it begins and ends is time, too.
+    let bar = |text: &str| text.strip_suffix('|').is_some_and(|bar| bar.chars().all(|c| " =.".contains(c)));
+    let line = line.split_once('|').filter(|(_, rest)| bar(rest)).map_or(line, |(before, _)| before);
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let date = |word: &str| {
