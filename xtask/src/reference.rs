@@ -229,7 +229,7 @@ mod tests {
             assert!(cli.contains(&format!("\n## kasm-bootstrap {name}\n")), "{name}");
         }
         assert_eq!(cli.matches("Global options:").count(), 1);
-        assert!(exits.contains("| 11 | a token was refused |  | [token.algorithm]"));
+        assert!(exits.contains("| 11 | a token was refused |  | [checkin.token-refused]"));
         assert!(files.contains("| `/var/lib/kasm-bootstrap/journal.jsonl` | The journal"));
     }
 }
