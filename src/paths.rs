@@ -53,9 +53,14 @@ impl Default for Paths {
 }
 
 macro_rules! paths {
-    ($($(#[$doc:meta])* $name:ident = $path:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $path:literal;)*) => {
         impl Paths {
-            $($(#[$doc])* pub fn $name(&self) -> PathBuf { self.at($path) })*
+            /// Every path on the machine itself, with what it is for, as the documents and man pages have it.
+            pub fn described() -> Vec<(&'static str, String)> {
+                vec![$(($path, [$($doc),*].concat().trim().to_owned())),*]
+            }
+
+            $($(#[doc = $doc])* pub fn $name(&self) -> PathBuf { self.at($path) })*
         }
     };
 }

@@ -1,12 +1,13 @@
 //! `cargo xtask docs [DIR]`: the man pages and the shells' completions, from the command line as the binary
 //! itself has it. They are in the packages and not in the binary. `cargo xtask faults DIR`: the tables of
-//! `docs/faults.md`, from what the tests saw. `cargo xtask errors`: the index of `docs/errors`, from its pages.
-//! `cargo xtask dist`: a release.
+//! `docs/faults.md`, from what the tests saw. `cargo xtask errors`: the index of `docs/errors`, from its pages, there and in
+//! the book's contents. `cargo xtask reference`: the book's references, `docs/reference`. `cargo xtask dist`: a release.
 
 mod dist;
 mod errors;
 mod faults;
 mod man;
+mod reference;
 
 use clap_complete::Shell;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,12 @@ fn main() -> ExitCode {
         ["faults", records] => {
             return report(faults::write(Path::new("docs/faults.md"), Path::new(records)), "cells in docs/faults.md");
         }
-        ["errors"] => return report(errors::write(Path::new("docs/errors/README.md")), "reasons in docs/errors"),
+        ["errors"] => {
+            let written = errors::write(Path::new("docs/errors/README.md"));
+            let listed = written.and_then(|count| reference::write_contents(Path::new("docs")).map(|()| count));
+            return report(listed, "reasons in docs/errors");
+        }
+        ["reference"] => return report(reference::write(Path::new("docs")), "files of references in docs"),
         ["dist", ref words @ ..] => match dist::Options::parse(words) {
             Some(options) => return release(&options),
             None => return usage(),
@@ -43,7 +49,7 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!(
         "usage: cargo xtask docs [DIR]    (target/docs where none is given)\n       cargo xtask faults DIR\n       \
-         cargo xtask errors\n       {}",
+         cargo xtask errors\n       cargo xtask reference\n       {}",
         dist::USAGE
     );
     ExitCode::from(2)

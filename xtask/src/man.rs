@@ -82,7 +82,7 @@ fn main_sections() -> Roff {
 }
 
 /// The words of the contract.
-fn meaning(exit: Exit) -> &'static str {
+pub fn meaning(exit: Exit) -> &'static str {
     match exit {
         Exit::Done => "done, or already done",
         Exit::Unexpected => "unexpected",
