@@ -14,8 +14,10 @@
 //!                  └─ kasm                  Kasm's conventions
 //!                      └─ apt release machine   what a machine and a release are
 //!                          └─ intent        what the operator asked for: plain data
-//!                              └─ token net     well-formed tokens; the HTTP client
-//!                                  └─ observe record   how work tells what it does; small files of ours
+//!                              └─ token net packages   well-formed tokens; the HTTP client; waiting for a
+//!                                  │                   package manager
+//!                                  └─ observe record system   how work tells what it does; small files of
+//!                                      │               ours; processes and units
 //!                                      └─ paths error secret deadline durable blocking words reasons
 //! ```
 //!
@@ -38,6 +40,7 @@ pub mod kasm;
 pub mod machine;
 pub mod net;
 pub mod observe;
+pub mod packages;
 pub mod paths;
 pub mod preflight;
 pub mod reasons;
@@ -46,5 +49,6 @@ pub mod release;
 pub mod report;
 pub mod secret;
 pub mod step;
+pub mod system;
 pub mod token;
 pub mod words;

@@ -35,6 +35,8 @@ pub fn program(name: &str, directories: impl Iterator<Item = PathBuf>) -> Option
     directories.filter(|directory| directory.is_absolute()).map(|directory| directory.join(name)).find(is_program)
 }
 
+/// A machine that has one of these has apt.
+pub const APT_SIGNS: [&str; 3] = ["/var/lib/dpkg", "/var/lib/apt", "/usr/bin/apt-get"];
 /// The timers that start apt behind our back.
 pub const APT_TIMERS: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
 /// The services those timers start.

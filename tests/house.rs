@@ -13,8 +13,8 @@ const FLOORS: [&[&str]; 11] = [
     &["kasm"],
     &["apt", "release", "machine"],
     &["intent"],
-    &["token", "net"],
-    &["observe", "record"],
+    &["token", "net", "packages"],
+    &["observe", "record", "system"],
     &["paths", "error", "secret", "deadline", "durable", "blocking", "words", "reasons"],
 ];
 

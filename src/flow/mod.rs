@@ -4,6 +4,7 @@ pub mod bake;
 pub mod boot;
 pub mod bundle;
 pub mod install;
+pub mod packages;
 pub mod repair;
 pub mod rollback;
 pub mod run;

@@ -1,5 +1,6 @@
 //! The installer's run, a bounded number of times, and the proof of what it left.
 
+use super::super::packages;
 use super::Install;
 use crate::apt;
 use crate::blocking;
@@ -80,7 +81,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             Err(error) if error.lost_apt_race() && runs < RUNS && Installed::read(&work.paths).is_none() => {
                 runs += 1;
                 cx.observer.warn("the installer lost a race for apt's locks before anything was installed: once more");
-                apt::wait::until_quiet(&work.paths, cx.deadline, cx.observer).await?;
+                packages::until_quiet(&work.paths, cx.deadline, cx.observer).await?;
                 attempt = new_attempt(&work.paths)?;
             }
             Err(error) => return Err(judge(work, error)),

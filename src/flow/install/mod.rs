@@ -14,6 +14,7 @@ mod images;
 pub(in crate::flow) mod installer;
 mod settings;
 
+use super::packages;
 use super::run::{Ready, Report};
 use crate::apt;
 use crate::error::Failure;
@@ -141,8 +142,8 @@ impl Install {
             ),
             wait(
                 intent.apt_wait,
-                step("packages", &["preflight"], "pause apt's timers and wait until apt and dpkg are free".into(), {
-                    |work, cx| Box::pin(gather::packages(work, cx))
+                step("packages", &["preflight"], packages::about(&self.paths), {
+                    |work, cx| Box::pin(gather::quiet(work, cx))
                 }),
             ),
             step("swap", &["preflight"], swap, |work, cx| Box::pin(gather::swap(work, cx))),
@@ -310,16 +311,11 @@ async fn execute(
 /// the run's lock.
 pub async fn put_back(paths: &Paths) -> Vec<String> {
     let collect = Collect::default();
-    let systemctl = systemctl();
-    apt::timers::restore(paths, systemctl.as_ref(), &collect).await;
+    packages::restore(paths, &collect).await;
     if let Err(error) = apt::snippet::remove(paths) {
         collect.warn(&format!("{} cannot be removed: {error}", paths.apt_snippet().display()));
     }
     collect.warnings()
-}
-
-pub(super) fn systemctl() -> Option<apt::timers::Systemctl> {
-    apt::timers::Systemctl::find(std::env::var_os("PATH").as_deref())
 }
 
 /// Keeps warnings for later.

@@ -2,6 +2,7 @@
 
 use super::{Change, before, prove, script};
 use crate::flow::install::{self, gather};
+use crate::flow::packages;
 use crate::step::{Plan, Step};
 
 impl Change {
@@ -49,8 +50,8 @@ impl Change {
             ),
             wait(
                 intent.apt_wait,
-                step("packages", &["preflight"], "pause apt's timers and wait until apt and dpkg are free".into(), {
-                    |work, cx| Box::pin(gather::packages(&work.install, cx))
+                step("packages", &["preflight"], packages::about(self.paths()), {
+                    |work, cx| Box::pin(gather::quiet(&work.install, cx))
                 }),
             ),
             step("address", &["manager"], "see where this node is reached: as it was".into(), |work, cx| {

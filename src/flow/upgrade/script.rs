@@ -2,9 +2,9 @@
 
 use super::record::{Open, Phase, SNAPSHOT_PREFIX};
 use super::{Change, before};
-use crate::apt;
 use crate::error::{Exit, Failure};
 use crate::flow::install::installer;
+use crate::flow::packages;
 use crate::health;
 use crate::intent::Role;
 use crate::kasm;
@@ -95,7 +95,7 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
             {
                 runs += 1;
                 cx.observer.warn("upgrade.sh lost a race for apt's locks before the links were moved: once more");
-                apt::wait::until_quiet(paths, cx.deadline, cx.observer).await?;
+                packages::until_quiet(paths, cx.deadline, cx.observer).await?;
             }
             Err(error) => return Err(installer::judge(install, error)),
         }
