@@ -12,7 +12,7 @@
 //!          └─ config                        where the intent comes from
 //!              └─ health                    the proof that a node is up
 //!                  └─ kasm                  Kasm's conventions
-//!                      └─ apt release machine   what a machine and a release are
+//!                      └─ apt dnf release machine   what a machine and a release are
 //!                          └─ intent        what the operator asked for: plain data
 //!                              └─ token net packages   well-formed tokens; the HTTP client; waiting for a
 //!                                  │                   package manager
@@ -31,6 +31,7 @@ pub mod blocking;
 pub mod cli;
 pub mod config;
 pub mod deadline;
+pub mod dnf;
 pub mod durable;
 pub mod error;
 pub mod flow;

@@ -310,11 +310,11 @@ fn a_machine_without_apt_is_told_so_and_nothing_is_made_on_it() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kasm-bootstrap"));
     let output = command.arg("--root").arg(directory.path()).arg("apt-wait").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    insta::assert_snapshot!(text(&output.stdout), @"this machine has no apt: nothing to wait for");
+    insta::assert_snapshot!(text(&output.stdout), @"this machine has neither apt nor dnf: nothing to wait for");
     let mut command = Command::new(env!("CARGO_BIN_EXE_kasm-bootstrap"));
     let output = command.arg("--root").arg(directory.path()).args(["apt-wait", "--json"]).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(json.to_string(), r#"{"quiet":true,"apt":false,"waited_ms":0,"holders":[]}"#);
+    assert_eq!(json.to_string(), r#"{"quiet":true,"apt":false,"manager":null,"waited_ms":0,"holders":[]}"#);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 

@@ -200,3 +200,17 @@ fn systemctl_is_found_on_a_path() {
     assert!(Systemctl::find(Some(machine.file("nowhere").as_os_str())).is_none());
     assert!(Systemctl::find(None).is_none());
 }
+
+#[tokio::test]
+async fn dnfs_timers_and_yum_cron_are_paused_and_put_back_as_apts_are() {
+    let dnf = &kasm_bootstrap::dnf::MANAGER;
+    let machine = Machine::new(&["dnf-makecache.timer", "yum-cron.service", "apt-daily.timer"]);
+    let paused = pause(dnf, &machine.paths, Some(&machine.systemctl), &Silent).await;
+    assert_eq!(paused, ["dnf-makecache.timer", "yum-cron.service"]);
+    assert_eq!(machine.lines("active"), ["apt-daily.timer"]);
+    let told = Told::default();
+    let started = restore_leftovers(dnf, &machine.paths, Some(&machine.systemctl), &told).await;
+    assert_eq!(started, paused);
+    assert_eq!(machine.lines("active"), ["apt-daily.timer", "dnf-makecache.timer", "yum-cron.service"]);
+    assert!(!machine.paths.paused_timers().exists());
+}

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 11] = [
     &["config"],
     &["health"],
     &["kasm"],
-    &["apt", "release", "machine"],
+    &["apt", "dnf", "release", "machine"],
     &["intent"],
     &["token", "net", "packages"],
     &["observe", "record", "system"],

@@ -1,4 +1,4 @@
-//! `kasm-bootstrap apt-wait`: takes the place of a script that polls `fuser`.
+//! `kasm-bootstrap apt-wait`, and `dnf-wait`, which is the same: takes the place of a script that polls `fuser`.
 
 use super::{Global, answer::Answer, duration::parse_duration, teller::Teller};
 use crate::deadline::Deadline;
@@ -20,11 +20,13 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     let teller = Teller::new(global);
-    let quiet = packages::until_quiet(&global.paths(), Deadline::after(args.timeout), &teller).await?;
+    let paths = global.paths();
+    let manager = packages::manager(&paths).map(|manager| manager.name);
+    let quiet = packages::until_quiet(&paths, Deadline::after(args.timeout), &teller).await?;
     Ok(match quiet {
         None => Answer::new(
-            "this machine has no apt: nothing to wait for",
-            json!({ "quiet": true, "apt": false, "waited_ms": 0, "holders": [] }),
+            format!("{}: nothing to wait for", packages::nobody()),
+            json!({ "quiet": true, "apt": false, "manager": null, "waited_ms": 0, "holders": [] }),
         ),
         Some(Quiet { waited, holders }) => {
             let text = match holders.is_empty() {
@@ -35,7 +37,11 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
                 }
             };
             let waited = words::millis(waited);
-            Answer::new(text, json!({ "quiet": true, "apt": true, "waited_ms": waited, "holders": holders }))
+            let apt = manager == Some("apt");
+            let json = json!({
+                "quiet": true, "apt": apt, "manager": manager, "waited_ms": waited, "holders": holders
+            });
+            Answer::new(text, json)
         }
     })
 }

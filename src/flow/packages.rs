@@ -2,6 +2,8 @@
 
 use crate::apt;
 use crate::deadline::Deadline;
+use crate::dnf;
+use crate::machine::facts;
 use crate::observe::Observer;
 use crate::packages::{Error, Manager, timers, wait};
 use crate::paths::Paths;
@@ -9,7 +11,10 @@ use crate::system::systemctl::Systemctl;
 
 /// The machine's package manager, if it has one that is known here.
 pub fn manager(paths: &Paths) -> Option<&'static Manager> {
-    Some(&apt::MANAGER).filter(|manager| manager.is_there(paths))
+    let (apt, dnf) = (&apt::MANAGER, &dnf::MANAGER);
+    // Either may be there as a mere tool: the family's own is the one that an installer calls.
+    let order = if facts::os(paths).is_some_and(|os| os.is_red_hat()) { [dnf, apt] } else { [apt, dnf] };
+    order.into_iter().find(|manager| manager.is_there(paths))
 }
 
 /// What a step is about that pauses the package manager's timers and waits for it.
@@ -22,7 +27,7 @@ pub fn about(paths: &Paths) -> String {
 
 /// The end of a step that found no package manager.
 pub fn nobody() -> String {
-    "this machine has no apt".into()
+    "this machine has neither apt nor dnf".into()
 }
 
 /// Waits until nobody uses the machine's package manager; `None` where it has none.
@@ -50,8 +55,8 @@ pub async fn restore_leftovers(paths: &Paths, observer: &dyn Observer) -> Vec<St
     timers::restore_leftovers(owner(paths), paths, systemctl().as_ref(), observer).await
 }
 
-/// Whose timers a record is about. There is one only where there was a package manager.
-fn owner(paths: &Paths) -> &'static Manager {
+/// Whose timers a record is about, and whose locks a script lost: there is either only where there was one.
+pub fn owner(paths: &Paths) -> &'static Manager {
     manager(paths).unwrap_or(&apt::MANAGER)
 }
 

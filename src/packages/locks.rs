@@ -5,6 +5,9 @@
 //! descriptor open for reading; only taking it needs more (fcntl_locking(2), and tried). `flock` has no
 //! question without taking, so `/proc/locks` is read.
 //!
+//! Some locks are files with a process id in them. Such a one is held while that process is alive and may be one of
+//! the package manager's: what a killed one left is not, nor a number that another program has got since.
+//!
 //! A service that works for a while before it takes its first lock counts as well: on the running machine, a
 //! process of the package manager's in the control group of one of its services. Nothing more is guessed: a
 //! service that is only queued, or a person's next command, is not seen.
@@ -17,9 +20,12 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::stat::{major, minor};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// A process id is shorter, with whatever else may stand in the file.
+const PID_FILE_LIMIT: u64 = 64;
 
 /// A file by which a package manager keeps others out.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub enum Way {
     Fcntl,
     /// By `flock(2)`.
     Flock,
+    /// By being there, with the process id of its holder in it.
+    Pid,
 }
 
 /// There is one of each, in its manager's table.
@@ -102,6 +110,9 @@ pub fn look(manager: &'static Manager, paths: &Paths) -> Result<Option<Held>, Er
         let found = match lock.way {
             Way::Fcntl => asked(&path),
             Way::Flock => listed(&path, |kind| kind == Kind::Flock),
+            Way::Pid => {
+                written(&path).map(|pid| pid.filter(|&pid| is_one_of(manager, pid)).map(|pid| (Some(pid), Kind::Posix)))
+            }
         };
         match found {
             Ok(Some((pid, kind))) => return Ok(Some(Held { obstacle: Obstacle::Lock(lock), pid, kind })),
@@ -111,6 +122,49 @@ pub fn look(manager: &'static Manager, paths: &Paths) -> Result<Option<Held>, Er
     }
     // The control groups are the running machine's; a scratch root has none of its own.
     Ok(if paths.is_machine() { running(manager, Path::new("/sys/fs/cgroup")) } else { None })
+}
+
+/// Lock files that name a process which is alive and is none of the package manager's: whoever wrote that is gone, and
+/// its number was given to another. They count as free, but the package manager itself only sees that the process
+/// is alive, and waits for its end.
+pub fn stale(manager: &'static Manager, paths: &Paths) -> Vec<(PathBuf, Holder)> {
+    let files = manager.locks.iter().filter(|lock| lock.way == Way::Pid).map(|lock| (lock.file)(paths));
+    files
+        .filter_map(|path| {
+            let pid = written(&path).ok().flatten().filter(|&pid| !is_one_of(manager, pid))?;
+            let holder = Holder::of(pid);
+            holder.command.is_some().then_some((path, holder))
+        })
+        .collect()
+}
+
+/// The process id in a lock file. An empty file is about to be written, and one that makes no sense names nobody.
+fn written(path: &Path) -> io::Result<Option<u32>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut bytes = Vec::new();
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file.take(PID_FILE_LIMIT).read_to_end(&mut bytes)?,
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(parse_pid(&bytes))
+}
+
+/// The process id that a lock file names: a decimal number on its first line.
+pub fn parse_pid(bytes: &[u8]) -> Option<u32> {
+    let line = bytes.split(|&byte| byte == b'\n').next()?;
+    let text = std::str::from_utf8(line).ok()?.trim();
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&pid: &u32| is_number && (1..=i32::MAX as u32).contains(&pid))
+}
+
+/// True if this process is alive and may be one of the package manager's: by its name, or because it is a Python
+/// program, as whoever uses dnf's or yum's modules is.
+fn is_one_of(manager: &Manager, pid: u32) -> bool {
+    holder::names(pid).iter().any(|name| {
+        ["python", "platform-python"].iter().any(|python| name.starts_with(python))
+            || manager.programs.iter().any(|program| name.contains(program))
+    })
 }
 
 /// Asks the kernel who would keep us from taking a write lock on a file.

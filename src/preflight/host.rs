@@ -71,8 +71,7 @@ pub(super) fn os(context: &Context) -> BoxFuture<'_, Verdict> {
 }
 
 fn supported(os: &Os) -> bool {
-    let Some(version) = os.version_id.as_deref() else { return false };
-    let major = version.split('.').next().unwrap_or(version);
+    let (Some(version), Some(major)) = (os.version_id.as_deref(), os.major()) else { return false };
     let versions = SUPPORTED.iter().find(|(id, _)| *id == os.id).map(|(_, versions)| *versions);
     versions.unwrap_or_default().iter().any(|known| *known == version || *known == major)
 }

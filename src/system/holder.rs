@@ -54,6 +54,17 @@ impl Holder {
     }
 }
 
+/// The names a process goes by: the one it gave itself, its program's, and its script's if there may be one; none if
+/// it is gone. The last is an argument and may be anything: it is for comparing, never for showing.
+pub fn names(pid: u32) -> Vec<String> {
+    let directory = Path::new("/proc").join(pid.to_string());
+    let Some(comm) = read(&directory.join("comm")) else { return Vec::new() };
+    let cmdline = read(&directory.join("cmdline")).unwrap_or_default();
+    let words = cmdline.split(|&byte| byte == 0).take(2).map(String::from_utf8_lossy);
+    let words = words.filter(|word| !word.starts_with('-')).map(|word| base_name(&word).to_owned());
+    std::iter::once(String::from_utf8_lossy(&comm).trim_end().to_owned()).chain(words).collect()
+}
+
 /// A file below `/proc`, bounded; `None` if it cannot be read (any more).
 pub fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -68,7 +79,7 @@ fn command(comm: &[u8], cmdline: &[u8]) -> Option<String> {
     let mut words = cmdline.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word));
     let program = words.next().map(|word| base_name(&word).to_owned()).unwrap_or_default();
     let script = words.next().filter(|word| !word.starts_with('-')).map(|word| base_name(&word).to_owned());
-    let interpreted = ["python", "perl", "sh", "bash", "dash"].iter().any(|name| {
+    let interpreted = ["platform-python", "python", "perl", "sh", "bash", "dash"].iter().any(|name| {
         program.strip_prefix(name).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
     });
     let script = script.filter(|name| interpreted && !name.is_empty());

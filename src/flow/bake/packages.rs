@@ -6,6 +6,7 @@ use crate::apt;
 use crate::apt::packages::{Apt, Package};
 use crate::error::Failure;
 use crate::flow::packages::systemctl;
+use crate::machine::{facts, os_release::install_command};
 use crate::packages::{timers, wait};
 use crate::step::{Context, Finish};
 use std::time::Duration;
@@ -52,11 +53,11 @@ pub(super) async fn install(work: &Bake, cx: Context<'_>) -> Result<Finish, Fail
         None => NEEDED.iter().map(|group| group.to_vec()).collect(),
     };
     if !apt::MANAGER.is_there(&work.paths) {
-        return Ok(Finish::Warned(
-            "this distribution has no apt: install Docker, its compose plugin, openssl, lsof, curl, iproute, iptables, \
-             gnupg2, sudo, fuse and wireguard-tools with its own package manager"
-                .into(),
-        ));
+        let command = install_command(facts::os(&work.paths).as_ref());
+        return Ok(Finish::Warned(format!(
+            "packages are put in with apt only, and this machine has none: `{command} openssl lsof curl iproute iptables \
+             gnupg2 sudo fuse`, and Docker with its compose plugin from Docker's repository"
+        )));
     }
     timers::pause(&apt::MANAGER, &work.paths, systemctl().as_ref(), cx.observer).await;
     wait::until_quiet(&apt::MANAGER, &work.paths, cx.deadline.within(PATIENCE), cx.observer).await?;

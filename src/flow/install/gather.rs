@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::intent::AddressChoice;
 use crate::machine::{address, cloud, swap};
 use crate::observe::Silent;
-use crate::packages::{timers, wait};
+use crate::packages::{locks, timers, wait};
 use crate::release::{self, Tarball, Verified};
 use crate::step::{Context, Finish};
 use crate::words;
@@ -60,13 +60,25 @@ pub async fn quiet(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
         true => String::new(),
         false => format!("; {} paused for this run", paused.join(" and ")),
     };
-    Ok(Finish::Done(match quiet.holders.is_empty() {
+    let done = match quiet.holders.is_empty() {
         true => format!("{} are free{paused}", manager.both),
         false => {
             let (waited, holders) = (words::span(quiet.waited), quiet.holders.join(", then "));
             format!("free after {waited}, held by {holders}{paused}")
         }
-    }))
+    };
+    let stale = locks::stale(manager, &work.paths);
+    if stale.is_empty() {
+        return Ok(Finish::Done(done));
+    }
+    let stale = stale.iter().map(|(path, holder)| {
+        let (path, name) = (work.paths.shown(path), manager.name);
+        format!(
+            "; {} names {holder}, which is none of {name}'s: {name} would wait for it, remove the file",
+            path.display()
+        )
+    });
+    Ok(Finish::Warned(done + &stale.collect::<String>()))
 }
 
 /// Swap, where it was asked for and the machine has none. Missing swap does not keep a node from coming

@@ -89,12 +89,15 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
         match installer::supervised(install, &command, open.attempt, cx).await {
             Ok(finished) => break finished,
             Err(error)
-                if error.lost_apt_race()
+                if error.lost_lock_race()
                     && runs < installer::RUNS
                     && Installed::read(paths).as_ref() == Some(&work.old) =>
             {
                 runs += 1;
-                cx.observer.warn("upgrade.sh lost a race for apt's locks before the links were moved: once more");
+                let whose = packages::owner(paths).name;
+                cx.observer.warn(&format!(
+                    "upgrade.sh lost a race for {whose}'s locks before the links were moved: once more"
+                ));
                 packages::until_quiet(paths, cx.deadline, cx.observer).await?;
             }
             Err(error) => return Err(installer::judge(install, error)),

@@ -105,3 +105,39 @@ fn a_service_runs_only_while_a_process_of_apts_is_in_its_control_group() {
     helper.wait().unwrap();
     assert_eq!(running(&MANAGER, directory.path()), None);
 }
+
+#[test]
+fn every_fcntl_lock_of_red_hats_family_is_seen_too() {
+    for lock in crate::dnf::locks::LOCKS.iter().filter(|lock| lock.way == Way::Fcntl) {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::below(directory.path());
+        let path = (lock.file)(&paths);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = File::create(&path).unwrap();
+        assert_eq!(look(&crate::dnf::MANAGER, &paths).unwrap(), None);
+        let wanted = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).unwrap();
+        let held = look(&crate::dnf::MANAGER, &paths).unwrap().expect("the lock is held");
+        assert_eq!((held.obstacle, held.holder(&paths).pid), (Obstacle::Lock(lock), Some(std::process::id())));
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_process_id_is_read_as_it_was_written_and_nothing_else_is_one(
+        pid in 1u32..=4_194_304, blank in "[ \t]{0,3}", rest in "(\n.{0,9})?", bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+    ) {
+        proptest::prop_assert_eq!(parse_pid(format!("{blank}{pid}{rest}").as_bytes()), Some(pid));
+        if let Some(pid) = parse_pid(&bytes) {
+            proptest::prop_assert!(pid >= 1 && pid <= i32::MAX as u32);
+        }
+    }
+}
