@@ -1,5 +1,6 @@
 //! Numbers as people read and write them.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 /// `0.3 s`, `12.4 s`, `2 min 05 s`, `1 h 02 min`.
@@ -29,6 +30,19 @@ pub fn held_up(what: &str, holder: Option<&str>) -> String {
         Some(holder) => format!("{what} ({holder})"),
         None => what.to_owned(),
     }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub fn listed<S: Borrow<str>>(names: &[S]) -> String {
+    match names {
+        [first @ .., last] if !first.is_empty() => format!("{} and {}", first.join(", "), last.borrow()),
+        _ => names.concat(),
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The longest span anybody may ask for.
@@ -124,6 +138,12 @@ mod tests {
         fn no_text_is_a_panic_and_none_leaves_the_bounds(text in ".{0,24}|[0-9]{1,20}(ns|ms|s|m|h|d)") {
             proptest::prop_assert!(parse_span(&text).is_none_or(|span| span <= LONGEST_SPAN));
         }
+    }
+
+    #[test]
+    fn names_are_listed_as_people_write_them() {
+        let names = ["a", "b", "c"];
+        assert_eq!([0, 1, 2, 3].map(|count| listed(&names[..count])), ["", "a", "a and b", "a, b and c"]);
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn an_installer_that_ends_well_without_having_installed_anything_is_not_believed
 fn an_installer_that_asks_is_not_answered_and_its_question_is_quoted_when_the_time_is_over() {
     let question = "Do you really want this?";
     let scene = scene(&[Fault::Ask { at: Point::Apt, question: question.into() }]);
-    let mut command = scene.install(&["--deadline", "12s"]);
+    let mut command = scene.install(&["--deadline", "8s"]);
     with_timers(&scene, &mut command);
     let (code, _, err) = spoken(&run(&mut command));
     assert_eq!(code, 22, "{err}");

@@ -221,7 +221,7 @@ fn its_own_address_is_found_or_taken_as_given_and_the_zone_is_default() {
 fn a_manager_that_refuses_the_token_is_told_in_its_own_words_and_another_run_only_proves() {
     let guac = Guac::new(&registering());
     guac.behave(Registry { registration_token: Some("another20characters.".into()), ..Registry::default() });
-    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "10s"])));
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "8s"])));
     assert_eq!(code, 19, "{err}");
     shown("registration-refused", &err);
     fault("wrong token", "prove", End::Unproved, code, &err);
@@ -242,7 +242,7 @@ fn a_registration_token_that_expires_on_the_way_is_told_by_the_manager() {
     // Within the leeway that every clock is granted, and past the manager's.
     let token = jwt::sign(&serde_json::json!({ "exp": jwt::now() - 20 }), Signer::Manager);
     fs::write(&guac.token, token).unwrap();
-    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "10s"])));
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "8s"])));
     assert_eq!(code, 19, "{err}");
     assert!(err.contains("only the leeway keeps it") && err.contains("The JWT token has expired."), "{err}");
     fault("expired token", "prove", End::Unproved, code, &err);
@@ -253,7 +253,7 @@ fn a_manager_that_goes_away_before_the_registration_is_named_and_the_node_stays(
     // The installer itself takes it down, through a file that the test waits for.
     let late = Components { after: Duration::from_secs(2), ..Components::default() };
     let guac = Guac::new(&Options { components: Some(late), ..Options::default() });
-    let mut command = guac.install(&["--deadline", "11s"]);
+    let mut command = guac.install(&["--deadline", "8s"]);
     let output = std::thread::scope(|scope| {
         let work = scope.spawn(|| run(&mut command));
         while !guac.scene.root.join("opt/kasm/current").exists() {
@@ -280,7 +280,7 @@ fn a_manager_that_goes_away_before_the_registration_is_named_and_the_node_stays(
 fn an_auth_token_that_cannot_work_is_no_proof() {
     let guac = Guac::new(&registering());
     guac.behave(Registry { issue: Issue::WrongClass, ..Registry::default() });
-    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "10s"])));
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "8s"])));
     assert_eq!(code, 19, "{err}");
     shown("wrong-class", &err);
 }
@@ -340,7 +340,7 @@ fn a_container_that_stays_ill_is_named_although_its_component_is_registered() {
     let guac = Guac::new(&registering());
     let except = [("kasm_rdp_gateway".to_owned(), Condition::Unhealthy)].into();
     guac.scene.containers(Script { looks: 0, except, ..Script::default() });
-    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "10s"])));
+    let (code, _, err) = spoken(&run(&mut guac.install(&["--deadline", "8s"])));
     assert_eq!(code, 19, "{err}");
     assert!(err.contains("kasm_rdp_gateway is running but unhealthy [health.containers]"), "{err}");
     fault("container unhealthy", "prove", End::Unproved, code, &err);

@@ -6,6 +6,7 @@ mod story;
 
 use common::{Scene, TOKEN, holds, start};
 use kasm_bootstrap::health::{Board, Level, Verdict};
+use kasm_bootstrap::machine::names;
 use kasm_bootstrap::observe::{Observer, Wait};
 use kasm_bootstrap::paths::Paths;
 use kasm_bootstrap::report::http::{Endpoint, Pulse};
@@ -134,7 +135,7 @@ fn exchange(mut stream: impl Read + Write, bytes: &[u8]) -> Said {
 }
 
 fn ask(stream: impl Read + Write, path: &str) -> Said {
-    exchange(stream, format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n").as_bytes())
+    exchange(stream, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
 }
 
 #[test]
@@ -204,6 +205,25 @@ fn what_is_no_request_is_refused() {
         assert_eq!(said.status, status, "{:?}: {said:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(60)]));
     }
     assert_eq!(node.ask("/livez").status, 200);
+}
+
+#[test]
+fn a_page_that_leads_its_own_name_here_is_told_nothing_and_who_asks_by_ours_is() {
+    let node = Node::start();
+    let address = node.listen();
+    let by = |host: &str| format!("GET /status HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    for host in ["evil.example", "127.0.0.1.evil.example:9107", "localhost.evil.example", ""] {
+        let said = exchange(dial(address), by(host).as_bytes());
+        assert_eq!(said.status, 421, "{host}");
+        assert!(!said.body.contains("schema"), "{}", said.body);
+        // No browser comes this way.
+        assert_eq!(exchange(node.socket(), by(host).as_bytes()).status, 200, "{host}");
+    }
+    let own = names::hostname();
+    for host in [address.to_string(), "10.0.0.4:9107".into(), format!("localhost:{}", address.port()), own] {
+        assert_eq!(exchange(dial(address), by(&host).as_bytes()).status, 200, "{host}");
+    }
+    assert_eq!(exchange(dial(address), b"GET /status HTTP/1.0\r\n\r\n").status, 200);
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn a_node_whose_container_stays_ill_is_installed_but_not_healthy_and_the_next_ru
     let scene = Scene::new(&plain());
     let ill = Script { then: Condition::Unhealthy, ..Script::default() };
     scene.containers(ill);
-    let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "15s"])));
+    let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "8s"])));
     assert_eq!(code, 19, "{err}");
     shown("containers-unhealthy", &err);
     assert!(err.contains("kasm_agent"), "{err}");

@@ -23,13 +23,13 @@ fn progress() -> Vec<Progress> {
 }
 
 fn text(run: &Status, health: Option<&Health>) -> String {
-    render(run, health, &progress(), Format::Text)
+    render(run, health, &progress(), 3, Format::Text)
 }
 
 #[test]
 fn the_metrics_of_a_node_stay_as_they_are() {
     let only = [Progress { step: "fetch".into(), done: 1_000, total: Some(412_000_000) }];
-    let text = render(&status(&boot()), Some(&degraded()), &only, Format::Text);
+    let text = render(&status(&boot()), Some(&degraded()), &only, 3, Format::Text);
     insta::assert_snapshot!("boot", text.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
 }
 
@@ -46,7 +46,7 @@ fn promtool_has_nothing_to_say_about_the_metrics() {
 #[test]
 fn hostile_values_forge_no_line_and_no_family() {
     for format in [Format::Text, Format::Open] {
-        let text = render(&status(&hostile()), Some(&hostile_health()), &progress(), format);
+        let text = render(&status(&hostile()), Some(&hostile_health()), &progress(), 3, format);
         let families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert!(families.iter().all(|family| family.starts_with(PREFIX)), "{families:?}");
         let distinct: BTreeSet<&&str> = families.iter().collect();
@@ -65,7 +65,7 @@ fn openmetrics_is_for_those_who_ask_for_it() {
         (Format::accepted(accept), Format::accepted("*/*"), Format::accepted("")),
         (Format::Open, Format::Text, Format::Text)
     );
-    let open = render(&status(&boot()), Some(&degraded()), &[], Format::Open);
+    let open = render(&status(&boot()), Some(&degraded()), &[], 3, Format::Open);
     assert!(open.ends_with("\n# EOF\n") && !text(&status(&boot()), None).contains("# EOF"));
     // The family of a counter has no `_total`, its sample has.
     assert!(open.contains("# TYPE kasm_bootstrap_container_restarts counter\n"), "{open}");

@@ -105,7 +105,7 @@ fn a_new_version_that_is_not_healthy_is_rolled_back_and_its_logs_are_kept_withou
         script.versions.insert(NEW.into(), Condition::Unhealthy);
         script.logs.insert("kasm_agent".into(), "it cannot work\n".into());
     });
-    let answer = rolled_back(&node, &["--deadline", "12s"]);
+    let answer = rolled_back(&node, &["--deadline", "7s"]);
     assert!(words(&answer).contains("kasm_agent"), "{answer:#}");
     let kept = node.state("attempts/1").join(format!("kasm-{NEW}"));
     let text = |name: &str| fs::read_to_string(kept.join(name)).unwrap();
@@ -119,7 +119,7 @@ fn a_new_version_that_is_not_healthy_is_rolled_back_and_its_logs_are_kept_withou
 fn a_new_version_whose_containers_do_not_stay_up_is_rolled_back() {
     let node = Node::agent();
     node.scene.docker.change(|script| script.flapping.push(NEW.into()));
-    let answer = rolled_back(&node, &["--deadline", "12s"]);
+    let answer = rolled_back(&node, &["--deadline", "7s"]);
     assert!(words(&answer).contains("does not stay up"), "{answer:#}");
     saw("upgrade", "container restarts", "prove", End::Old, 20, &reason(&answer));
 }
@@ -144,7 +144,7 @@ fn a_new_version_that_has_forgotten_its_manager_is_rolled_back() {
 #[test]
 fn the_false_token_of_1_16_0_is_rolled_back() {
     let node = Node::new(Role::Guac, &release(OLD), &Options { false_bug: true, ..release(NEW) });
-    let answer = rolled_back(&node, &["--deadline", "12s"]);
+    let answer = rolled_back(&node, &["--deadline", "7s"]);
     assert!(words(&answer).contains("Not enough segments"), "{answer:#}");
     saw("upgrade", "auth token is \"false\"", "prove", End::Old, 20, &reason(&answer));
 }
@@ -164,7 +164,7 @@ fn a_manager_that_is_down_before_keeps_everything_as_it_is() {
 /// Takes the manager down as soon as upgrade.sh is at work.
 fn upgrade_and_lose_the_manager(node: &Node) -> (i32, Value, String) {
     std::thread::scope(|scope| {
-        let upgrade = scope.spawn(|| node.upgraded(&["--deadline", "12s"]));
+        let upgrade = scope.spawn(|| node.upgraded(&["--deadline", "8s"]));
         until(&node.scene, |entry| is_started(entry, "upgrade"));
         node.scene.manager.take_down(true);
         upgrade.join().unwrap()
@@ -213,7 +213,7 @@ fn a_registration_token_that_the_manager_does_not_take_ends_with_the_old_version
     let node = Node::new(Role::Guac, &release(OLD), &faulty(bash(Point::Carried, lines)));
     let registry = Registry { refusal: Some("Invalid registration token".into()), ..Registry::default() };
     node.scene.manager.deal(registry);
-    let answer = rolled_back(&node, &["--deadline", "12s"]);
+    let answer = rolled_back(&node, &["--deadline", "7s"]);
     saw("upgrade", "wrong token", "prove", End::Old, 20, &reason(&answer));
 }
 
@@ -222,7 +222,7 @@ fn auth_tokens_that_come_expired_end_with_the_old_version() {
     let node = Node::guac();
     let registry = Registry { issue: Issue::Expired(Duration::from_secs(3600)), ..Registry::default() };
     node.scene.manager.deal(registry);
-    let answer = rolled_back(&node, &["--deadline", "12s"]);
+    let answer = rolled_back(&node, &["--deadline", "7s"]);
     assert!(words(&answer).contains("expired"), "{answer:#}");
     saw("upgrade", "expired token", "prove", End::Old, 20, &reason(&answer));
 }

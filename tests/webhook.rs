@@ -230,6 +230,15 @@ fn a_receiver_that_wants_to_be_left_alone_is_and_nobody_waits_for_it() {
 }
 
 #[test]
+fn a_receiver_that_is_dead_does_not_keep_a_process_that_ends() {
+    let machine = Machine::new(&format!("http://{}/", nobody()));
+    let webhook = machine.start();
+    tell(&webhook, &[failed()]);
+    // It would take longer than the test may if anybody waited.
+    assert_eq!(finish(&webhook, Duration::from_secs(500)), Left { waiting: 1, lost: 0 });
+}
+
+#[test]
 fn what_a_receiver_refuses_is_given_up_and_said() {
     let receiver = Receiver::start(None, &[Reply::Status("404 Not Found")]);
     let machine = Machine::new(&receiver.url());

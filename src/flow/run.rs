@@ -10,6 +10,8 @@ use crate::step::{Error, Hub, Journal, Outcome, Plan, RunLock, View, engine, jou
 use crate::words;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -124,6 +126,12 @@ impl Ready {
     }
 }
 
+/// What a plan wants, as a hash by which a later run knows the same plan. No secret may be among it, not even hashed:
+/// a [`Secret`](crate::secret::Secret) does not show itself, and is not.
+pub(in crate::flow) fn fingerprint(wants: &impl Debug) -> String {
+    words::hex(&Sha256::digest(format!("{wants:?}"))[..8])
+}
+
 /// Eight hexadecimal digits: enough to tell one machine's runs apart, short enough to read out.
 fn identifier() -> String {
     let mut bytes = [0; 4];
@@ -131,7 +139,7 @@ fn identifier() -> String {
         // Without randomness the clock tells runs apart.
         bytes = jiff::Timestamp::now().subsec_nanosecond().to_be_bytes();
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    words::hex(&bytes)
 }
 
 /// How long the kernel has been running, milliseconds: the running one, whatever `--root` says.

@@ -93,9 +93,9 @@ pub struct Words(pub String);
 
 fn not_registered(components: &[&str], manager: &str, answer: Option<&Result<(), String>>, down: &[String]) -> String {
     let (who, verb) = match components {
-        [one] => ((*one).to_owned(), "has"),
-        [first @ .., last] => (format!("{} and {last}", first.join(", ")), "have"),
         [] => ("the connection proxy".to_owned(), "has"),
+        [one] => ((*one).to_owned(), "has"),
+        several => (crate::words::listed(several), "have"),
     };
     let answer = match answer {
         None => String::new(),

@@ -58,10 +58,7 @@ impl Evidence {
         let socket = paths.docker_socket();
         let log = tokio::time::timeout_at(until.instant().into(), docker::logs(&socket, container, LINES)).await;
         if let Ok(Ok(log)) = log {
-            self.words = telling(&log).map(|line| {
-                let line = crate::words::one_line(line);
-                Words(Masker::new(secrets).mask(&line).chars().take(SHOWN).collect())
-            });
+            self.words = telling(&log).map(|line| Words(docker::quoted(line, &Masker::new(secrets), SHOWN)));
         }
     }
 
@@ -71,18 +68,16 @@ impl Evidence {
     }
 }
 
-/// The last line that tells of tokens or of registering, and of something that went wrong. Docker's time in
-/// front of it is left out.
+/// The last line that tells of tokens or of registering, and of something that went wrong.
 fn telling(log: &str) -> Option<&str> {
     const ABOUT: [&str; 4] = ["token", "jwt", "regist", "auth"];
     const WRONG: [&str; 10] =
         ["error", "fail", "expired", "invalid", "denied", "refused", "not enough", "unable", "cannot", "timed out"];
-    let line = log.lines().rev().find(|line| {
+    log.lines().rev().find(|line| {
         let line = line.to_ascii_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
         has(&ABOUT) && has(&WRONG)
-    })?;
-    Some(docker::without_time(line).trim())
+    })
 }
 
 #[cfg(test)]
@@ -94,7 +89,7 @@ mod tests {
         let log = "2026-01-02T03:04:05.6Z registering component\n\
                    2026-01-02T03:04:06.6Z error_message: The JWT token has expired.\n\
                    2026-01-02T03:04:07.6Z retrying in 5 s\n";
-        assert_eq!(telling(log), Some("error_message: The JWT token has expired."));
+        assert_eq!(telling(log), Some("2026-01-02T03:04:06.6Z error_message: The JWT token has expired."));
         assert_eq!(telling("registration refused"), Some("registration refused"));
         assert_eq!(telling("all is well\n"), None);
     }

@@ -23,6 +23,7 @@ pub use error::Error;
 pub use ids::Ids;
 pub use model::{Finding, Health, Level, Measure, ProbeStatus, Verdict};
 pub use probe::{Context, Probe};
+pub use probes::{CONTAINERS, RESTARTS, SIDECAR, TOKENS};
 pub use prove::{Expectations, Proof, is_started, prove, prove_installed, starts};
 pub use state::State;
 pub use verdict::{Past, Standing, judge};

@@ -93,6 +93,16 @@ pub(super) struct Node {
     pub role: Option<Role>,
 }
 
+impl Node {
+    /// Its role.
+    ///
+    /// # Errors
+    /// What to say where it could be both.
+    pub fn role(&self) -> Result<Role, Finding> {
+        self.role.ok_or_else(|| Finding::unknown("whether this is an agent or a connection proxy cannot be told"))
+    }
+}
+
 impl Context {
     /// A context that knows the machine and nothing else; the rest is set field by field.
     pub fn new(paths: Paths) -> Context {

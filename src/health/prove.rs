@@ -5,7 +5,7 @@ use super::containers::{ASK_AGAIN, Settling, Up, look};
 use super::error::{Error, NotRegistered};
 use super::evidence::Evidence;
 use super::ids::Ids;
-use super::tokens::{self, Tokens};
+use super::tokens::Tokens;
 use crate::deadline::Deadline;
 use crate::intent::{InstallerIntent, Intent, Role};
 use crate::kasm::held::Held;
@@ -13,6 +13,7 @@ use crate::kasm::layout::Installed;
 use crate::kasm::manager::Manager;
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
+use crate::token::Context;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -258,7 +259,7 @@ impl Proving<'_> {
     }
 
     async fn tokens(&mut self) -> Result<Tokens, Error> {
-        let read = |ahead| Tokens::read(self.paths, self.installed, &self.expectations.known, &tokens::context(ahead));
+        let read = |ahead| Tokens::read(self.paths, self.installed, &self.expectations.known, &Context::now(ahead));
         let found = read(self.ahead)?;
         let Some(manager) = self.expectations.manager else { return Ok(found) };
         if self.asked_time || !found.are_about_time() {
@@ -266,13 +267,8 @@ impl Proving<'_> {
         }
         // Is it the token or this machine's clock? The manager's clock tells.
         self.asked_time = true;
-        if let Some(clocks) = manager.clocks(self.deadline.within(ASK_TIME)).await {
-            let time = |time| jiff::Timestamp::try_from(time).ok();
-            if let (Some(theirs), Some(ours)) = (time(clocks.manager), time(clocks.ours)) {
-                self.ahead = Some(theirs.duration_since(ours));
-            }
-        }
-        Tokens::read(self.paths, self.installed, &self.expectations.known, &tokens::context(self.ahead))
+        self.ahead = manager.clocks(self.deadline.within(ASK_TIME)).await.and_then(|clocks| clocks.ahead());
+        read(self.ahead)
     }
 
     /// What is wrong, where the tokens are not as they must be.

@@ -73,6 +73,9 @@ pub struct State {
     changes: VecDeque<Change>,
     #[serde(default)]
     attempts: VecDeque<Attempt>,
+    /// The kernel's id of the boot on which the node has come up last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    up_on: Option<String>,
 }
 
 impl Record for State {
@@ -90,6 +93,7 @@ impl State {
             memory: BTreeMap::new(),
             changes: VecDeque::new(),
             attempts: VecDeque::new(),
+            up_on: None,
         }
     }
 
@@ -122,6 +126,16 @@ impl State {
     pub fn write(&self, paths: &Paths) -> io::Result<()> {
         durable::private_directory(&paths.state_dir())?;
         record::write(&paths.health_state(), self)
+    }
+
+    /// The node has come up on this boot of the kernel.
+    pub fn came_up(&mut self, boot: &str) {
+        self.up_on = Some(boot.to_owned()).filter(|boot| !boot.is_empty());
+    }
+
+    /// True if it has come up on this boot before: whatever is wrong with it since then is no start any more.
+    pub fn was_up(&self, boot: &str) -> bool {
+        self.up_on.as_deref() == Some(boot)
     }
 
     /// What has changed lately, oldest first; at most 64 changes.
@@ -219,6 +233,16 @@ mod tests {
         (0..1000).for_each(|_| state.attempt("restart kasm_agent", &now));
         state.write(&paths).unwrap();
         assert_eq!(State::read(&paths, None, None, "now"), (state, None));
+    }
+
+    #[test]
+    fn a_node_was_up_on_the_boot_on_which_it_came_up_and_on_no_other() {
+        let mut state = State::new(None, None, "then");
+        assert!(!state.was_up("one") && !state.was_up(""));
+        state.came_up("one");
+        assert!(state.was_up("one") && !state.was_up("two"));
+        state.came_up("");
+        assert!(!state.was_up("one") && !state.was_up(""), "a kernel that does not tell");
     }
 
     #[test]

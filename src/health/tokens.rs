@@ -6,7 +6,7 @@ use crate::intent::Role;
 use crate::kasm::held::{self, Held, REGISTRATION_FILE, Verdict};
 use crate::kasm::layout::{Installed, PROXIES};
 use crate::paths::Paths;
-use crate::token::{self, Context, Kind};
+use crate::token::{Context, Kind};
 
 /// What a look at a connection proxy's tokens found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,13 +87,3 @@ fn was_so(known: &[Held], one: &Held) -> bool {
         before.component == one.component && before.key == one.key && before.verdict.reason() == one.verdict.reason()
     })
 }
-
-/// A moment to judge tokens at, with the manager's clock if it is known how far ahead of ours it is.
-pub fn context(ahead: Option<jiff::SignedDuration>) -> token::Context<'static> {
-    let now = jiff::Timestamp::now();
-    let manager_time = ahead.and_then(|ahead| now.checked_add(ahead).ok());
-    Context { manager_time, needed: NEEDED, ..Context::at(now) }
-}
-
-/// A token that a component has got just now and that ends sooner than this is worth a word.
-const NEEDED: std::time::Duration = std::time::Duration::from_secs(600);

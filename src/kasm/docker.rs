@@ -16,7 +16,7 @@ pub use ask::{
     sessions,
 };
 pub use change::{enable_plugin, restart};
-pub use logs::{demultiplex, without_time};
+pub use logs::{demultiplex, quoted, without_time};
 pub use version::{OLDEST, Version, version};
 
 use jiff::Timestamp;

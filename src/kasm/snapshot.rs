@@ -369,7 +369,7 @@ fn remove_all(path: &Path) -> io::Result<()> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::words::hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

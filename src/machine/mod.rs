@@ -10,6 +10,7 @@ pub mod guest_agent;
 pub mod instance;
 pub mod kernel;
 pub mod mounts;
+pub mod names;
 pub mod os_release;
 pub mod pressure;
 pub mod reboot;

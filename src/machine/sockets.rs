@@ -32,31 +32,28 @@ pub fn parse_line(line: &str) -> Option<Listener> {
     Some(Listener { port, inode: words.nth(5)?.parse().ok()? })
 }
 
+/// The kernel's tables of TCP sockets, below `/proc/net`.
+pub const TABLES: [&str; 2] = ["tcp", "tcp6"];
+
+/// The listening sockets in one of the [`TABLES`]; `proc` is where `/proc` is.
+///
+/// # Errors
+/// The table cannot be read.
+pub fn table(proc: &Path, name: &str) -> io::Result<Vec<Listener>> {
+    let table = BufReader::new(File::open(proc.join("net").join(name))?.take(TABLE_LIMIT));
+    table.lines().filter_map(|line| line.map(|line| parse_line(&line)).transpose()).collect()
+}
+
 /// The first socket that listens at this port, IPv4 or IPv6; `proc` is where `/proc` is.
 ///
 /// # Errors
 /// Neither table can be read. One of them is enough: a kernel without IPv6 has only the first.
 pub fn listening(proc: &Path, port: u16) -> io::Result<Option<Listener>> {
-    let mut missing = None;
-    let mut read = false;
-    for name in ["net/tcp", "net/tcp6"] {
-        let table = match File::open(proc.join(name)) {
-            Ok(file) => BufReader::new(file.take(TABLE_LIMIT)),
-            Err(error) => {
-                missing = missing.or(Some(error));
-                continue;
-            }
-        };
-        read = true;
-        for line in table.lines() {
-            if let Some(found) = parse_line(&line?).filter(|found| found.port == port) {
-                return Ok(Some(found));
-            }
-        }
-    }
-    match missing {
-        Some(error) if !read => Err(error),
-        _ => Ok(None),
+    let tables = TABLES.map(|name| table(proc, name));
+    let found = tables.iter().flatten().flatten().find(|found| found.port == port).copied();
+    match tables {
+        [Err(error), Err(_)] => Err(error),
+        _ => Ok(found),
     }
 }
 

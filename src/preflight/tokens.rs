@@ -1,16 +1,17 @@
 //! Whether the tokens of a connection proxy that is here already can work. 1.16.0's upgrade.sh has written
 //! `"false"` and a port number in the place of two of them (docs/kasm-facts.md, 3; #571).
 
-use super::{Context, Verdict};
-use crate::health::tokens::{self, Tokens};
+use super::Verdict;
+use crate::health::tokens::Tokens;
 use crate::kasm::layout::Installed;
+use crate::token::Context;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-pub(super) fn auth(context: &Context) -> BoxFuture<'_, Verdict> {
+pub(super) fn auth(context: &super::Context) -> BoxFuture<'_, Verdict> {
     ready(look(context)).boxed()
 }
 
-fn look(context: &Context) -> Verdict {
+fn look(context: &super::Context) -> Verdict {
     const NONE: &str = "no connection proxy is installed here";
     let paths = &context.paths;
     let Some(installed) = Installed::read(paths) else { return Verdict::Skipped(NONE.into()) };
@@ -20,7 +21,7 @@ fn look(context: &Context) -> Verdict {
         Err(error) => return Verdict::Broken { detail: super::report::with_causes(&error) },
         Ok(_) => {}
     }
-    let found = match Tokens::read(paths, &installed, &[], &tokens::context(None)) {
+    let found = match Tokens::read(paths, &installed, &[], &Context::now(None)) {
         Ok(found) => found,
         Err(error) => return Verdict::Broken { detail: super::report::with_causes(&error) },
     };

@@ -3,6 +3,7 @@
 
 use crate::error::Exit;
 use crate::health::{Level, Verdict};
+use crate::step::error::INTERRUPTED;
 use crate::step::{Ending, Event};
 
 /// The kinds, each with its identifier: chosen at random once, never changed, never used for anything else (systemd's
@@ -36,9 +37,6 @@ const NODE_HEALTHY: &str = "753f9c1db0cb405b931c4d6bd2342be8";
 const NODE_DEGRADED: &str = "83204e9c041941d7b8607ca933c208f2";
 const NODE_FAILED: &str = "e37e3103bea748c6ba32654116170752";
 const NODE_MENDED: &str = "d3dcbb6f92f341f39f81bb5c37b39000";
-
-/// The reason of a run that a signal has ended.
-const INTERRUPTED: &str = "run.interrupted";
 
 /// The identifier of an event's kind, if it is one that is explained.
 pub fn id(event: &Event) -> Option<&'static str> {

@@ -50,9 +50,9 @@ pub struct Progress {
 }
 
 /// Everything that is known, as metrics.
-pub fn render(run: &Status, health: Option<&Health>, progress: &[Progress], format: Format) -> String {
+pub fn render(run: &Status, health: Option<&Health>, progress: &[Progress], spooled: usize, format: Format) -> String {
     let mut out = Exposition { text: String::new(), format };
-    about_us(&mut out);
+    about_us(&mut out, spooled);
     about_the_run(&mut out, run, progress);
     if let Some(health) = health {
         about_health(&mut out, health);
@@ -65,10 +65,12 @@ pub fn render(run: &Status, health: Option<&Health>, progress: &[Progress], form
     out.text
 }
 
-fn about_us(out: &mut Exposition) {
+fn about_us(out: &mut Exposition, spooled: usize) {
     let version = env!("CARGO_PKG_VERSION");
     out.family("build_info", "gauge", "This program; the value is always 1.");
     out.sample("build_info", &[("version", version)], 1.0);
+    out.family("webhook_spooled", "gauge", "So many events wait on the disk for the webhook's receiver.");
+    out.sample("webhook_spooled", &[], spooled as f64);
 }
 
 fn about_the_run(out: &mut Exposition, run: &Status, progress: &[Progress]) {
@@ -196,8 +198,9 @@ fn measures(out: &mut Exposition, probes: &[ProbeStatus]) {
 }
 
 /// The names of this module, without the prefix: no probe's number may have one of them.
-pub const OURS: [&str; 20] = [
+pub const OURS: [&str; 21] = [
     "build_info",
+    "webhook_spooled",
     "run_state",
     "run_info",
     "run_started_timestamp_seconds",

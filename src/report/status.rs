@@ -3,7 +3,7 @@
 use crate::error::Failure;
 use crate::step::{Ending, Entry, Event};
 use crate::words;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 /// How wide the picture of the time is.
@@ -54,15 +54,28 @@ pub struct StepStatus {
     pub took_ms: u64,
     /// Its last words.
     pub detail: String,
-    /// What it waited for, each thing once, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub waited_for: Vec<String>,
+    /// When it waited for what, in order. Here each thing is written once, in words; the timeline is a document of its
+    /// own, which has all of them.
+    #[serde(rename = "waited_for", skip_serializing_if = "Vec::is_empty", serialize_with = "each_once")]
+    pub waits: Vec<Waited>,
     /// Its warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// When it waited for what, in order: for the timeline, which is a document of its own.
-    #[serde(skip)]
-    pub waits: Vec<Waited>,
+}
+
+fn each_once<S: Serializer>(waits: &[Waited], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(waited_for(waits))
+}
+
+/// What was waited for, each thing once, in words.
+fn waited_for(waits: &[Waited]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for wait in waits.iter().map(Waited::words) {
+        if !words.contains(&wait) {
+            words.push(wait);
+        }
+    }
+    words
 }
 
 /// One span of waiting.
@@ -199,9 +212,6 @@ impl Status {
                 step.goes_on(entry.ms);
                 step.waits_for(what, holder.as_deref(), entry.ms);
                 step.detail = format!("waiting for {words}");
-                if !step.waited_for.contains(&words) {
-                    step.waited_for.push(words);
-                }
             }
             Event::StepNote { step, text, warning } => {
                 self.goes_on(step, entry.ms);
@@ -282,7 +292,7 @@ impl Status {
             if !step.detail.is_empty() && step.state != "stopped" {
                 said.push(format!("{:<10} {}", step.name, words::one_line(&step.detail)));
             }
-            for wait in step.waited_for.iter().filter(|_| step.state != "running") {
+            for wait in waited_for(&step.waits).iter().filter(|_| step.state != "running") {
                 said.push(format!("{:<10} waited for {}", "", words::one_line(wait)));
             }
             for warning in step.warnings.iter().filter(|warning| **warning != step.detail) {
@@ -316,9 +326,8 @@ impl StepStatus {
             began_ms: None,
             took_ms: 0,
             detail: String::new(),
-            waited_for: Vec::new(),
-            warnings: Vec::new(),
             waits: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 

@@ -181,7 +181,7 @@ mod tests {
             },
         };
         let still_done: Option<fn(&Work) -> bool> = if lasting { Some(|work| !work.gone) } else { None };
-        Step { name, about: String::new(), after, limit: None, run, still_done }
+        Step { still_done, ..Step::new(name, after, "", run) }
     }
 
     impl Work {

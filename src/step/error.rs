@@ -50,6 +50,9 @@ pub enum Error {
     },
 }
 
+/// The reason of a run that a signal has ended.
+pub const INTERRUPTED: &str = "run.interrupted";
+
 impl Explain for Error {
     fn reason(&self) -> &'static str {
         match self {
@@ -57,7 +60,7 @@ impl Explain for Error {
             Error::State { .. } => "run.state",
             Error::Journal { .. } => "run.journal",
             Error::Budget { .. } => "run.budget",
-            Error::Interrupted { .. } => "run.interrupted",
+            Error::Interrupted { .. } => INTERRUPTED,
         }
     }
 

@@ -163,7 +163,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         remedy: Option<String>,
     },
-    /// The node's health as a whole is another.
+    /// The node's health as a whole is another, or the same verdict has other reasons.
     #[serde(rename = "health.changed")]
     HealthChanged {
         /// The verdict before; nothing where there was none.

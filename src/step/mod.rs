@@ -68,6 +68,30 @@ pub struct Step<W> {
     pub still_done: Option<fn(&W) -> bool>,
 }
 
+impl<W> Step<W> {
+    /// A step that may take the rest of the budget and is done anew by every run.
+    pub fn new(
+        name: &'static str,
+        after: &'static [&'static str],
+        about: impl Into<String>,
+        run: for<'a> fn(&'a W, Context<'a>) -> Running<'a>,
+    ) -> Step<W> {
+        Step { name, about: about.into(), after, limit: None, run, still_done: None }
+    }
+
+    /// The same, which may take no longer than this.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Step<W> {
+        Step { limit: Some(limit), ..self }
+    }
+
+    /// The same, not repeated while its result is there.
+    #[must_use]
+    pub fn lasting(self, still_done: fn(&W) -> bool) -> Step<W> {
+        Step { still_done: Some(still_done), ..self }
+    }
+}
+
 /// Ordered steps that turn a machine into an intent.
 pub struct Plan<W> {
     /// `install`.

@@ -26,7 +26,7 @@ pub use placeholder::Placeholder;
 pub use refusal::{Fault, JsonFault, Place, Refusal, Segment};
 
 use crate::secret::Secret;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::fmt;
 use std::time::Duration;
 
@@ -103,6 +103,12 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Now, by both clocks where it is known how far the manager's is ahead of ours; no key, the usual leeway and need.
+    pub fn now(ahead: Option<SignedDuration>) -> Context<'static> {
+        let now = Timestamp::now();
+        Context { manager_time: ahead.and_then(|ahead| now.checked_add(ahead).ok()), ..Context::at(now) }
+    }
+
     /// The leeway every check of this program grants.
     pub const LEEWAY: Duration = Duration::from_secs(60);
     /// What the work ahead needs unless the caller knows better: a whole boot.

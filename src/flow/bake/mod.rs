@@ -82,7 +82,7 @@ impl Bake {
     pub fn plan(&self) -> Plan<Bake> {
         let step = |name, after, about: String, run| {
             let about = if self.skips(name) { "left out (--skip)".into() } else { about };
-            Step { name, about, after, limit: None, run, still_done: None }
+            Step::new(name, after, about, run)
         };
         let steps = vec![
             step("check", &[], "see that this is a machine to make an image of".into(), |work, cx| {

@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::paths::Paths;
 use crate::record;
 use crate::step::{Context, Finish};
+use crate::words;
 use serde::{Deserialize, Serialize};
 
 /// `baked.json`. Holds no secret; 0600 all the same, like all state.
@@ -100,7 +101,7 @@ pub async fn write(work: &Bake, _cx: Context<'_>) -> Result<Finish, Failure> {
     if work.earlier.as_ref() == Some(&record) && !work.changed.get() {
         return Ok(Finish::Complete("everything was there already".into()));
     }
-    record.at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    record.at = words::now();
     record.by = env!("CARGO_PKG_VERSION").into();
     let path = work.paths.baked();
     record::write(&path, &*record).map_err(|source| Error::File { path: path.clone(), source })?;

@@ -158,7 +158,7 @@ fn not_set(keys: &[&str]) -> String {
     match keys {
         [] => "something is not set".into(),
         [key] => format!("{key} is not set"),
-        [most @ .., last] => format!("{} and {last} are not set", most.join(", ")),
+        several => format!("{} are not set", words::listed(several)),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::machine::instance::Identity;
 use crate::net;
 use crate::observe::Supervisor;
 use crate::paths::Paths;
+use crate::step::error::INTERRUPTED;
 use crate::step::{Hub, Journal, RunLock, Signals, View};
 use decide::Decision;
 use futures_util::future::{Either, FutureExt, select};
@@ -278,9 +279,6 @@ async fn to_its_end<F: Future>(
         }
     }
 }
-
-/// The reason of a run that a signal has ended.
-const INTERRUPTED: &str = "run.interrupted";
 
 /// A run that was killed after its proof has left what it changed for the time of the run.
 async fn tidy(paths: &Paths, supervisor: &dyn Supervisor) {

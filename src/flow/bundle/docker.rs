@@ -1,7 +1,7 @@
 //! Docker's part of a bundle, asked over its socket.
 
-use super::read::{Fault, Text, bounded};
 use super::table::Topic;
+use crate::flow::read::{Fault, Text, bounded};
 use crate::kasm::docker::{self, Document, Error};
 use crate::paths::Paths;
 use crate::secret::Secret;

@@ -1,12 +1,12 @@
 //! What this program finds out itself for a bundle.
 
 use super::Ask;
-use super::read::{Fault, Text, bounded};
 use super::secrets::versions;
 use super::table::Fact;
-use super::tree;
 use crate::config::Loaded;
 use crate::flow::install::Install;
+use crate::flow::read::{Fault, Text, bounded};
+use crate::flow::tree;
 use crate::machine::address;
 use crate::machine::facts::Facts;
 use crate::machine::{mounts, sockets};
@@ -14,15 +14,12 @@ use crate::paths::Paths;
 use crate::words;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// So many names of a directory are listed.
 const MOST_NAMES: usize = 500;
-/// No table of sockets is read further, in bytes.
-const TABLE_LIMIT: u64 = 8 << 20;
 
 /// What needs more than the machine: the configuration, and what follows from it.
 pub fn of_intent(fact: Fact, ask: &Ask<'_>, limit: u64) -> Option<Result<Text, Fault>> {
@@ -116,16 +113,13 @@ fn disks(paths: &Paths) -> String {
 
 fn listening(proc: &Path) -> Result<String, Fault> {
     let mut text = String::new();
-    for name in ["tcp", "tcp6"] {
-        let table = match File::open(proc.join("net").join(name)) {
-            Ok(table) => table,
+    for name in sockets::TABLES {
+        let mut found = match sockets::table(proc, name) {
+            Ok(found) => found,
+            // A kernel without IPv6 has no such table.
             Err(_) if name == "tcp6" => continue,
             Err(error) => return Err(error.into()),
         };
-        let mut found: Vec<sockets::Listener> = Vec::new();
-        for line in BufReader::new(table.take(TABLE_LIMIT)).lines() {
-            found.extend(sockets::parse_line(&line?));
-        }
         found.sort_by_key(|one| one.port);
         for one in found {
             let holder = sockets::holder(proc, one.inode).map(|pid| {

@@ -2,11 +2,11 @@
 
 use super::archive::{Archive, tame};
 use super::manifest::{Entry, Summary};
-use super::read::{self, Fault, Text, patiently};
 use super::table::{From, Item};
-use super::tree::{self, Spot};
 use super::{Ask, BUDGET, Error, TOTAL_LIMIT, docker, facts, secrets};
 use crate::deadline::Deadline;
+use crate::flow::read::{self, Fault, Text, patiently};
+use crate::flow::tree::{self, Spot};
 use crate::paths::ENV_CREDENTIALS;
 use crate::token::Masker;
 use std::path::PathBuf;

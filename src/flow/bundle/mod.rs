@@ -16,15 +16,13 @@ mod facts;
 mod gather;
 mod manifest;
 mod output;
-mod read;
 mod secrets;
 mod table;
-mod tree;
 
+pub use super::read::ROOT_ONLY;
 pub use error::Error;
 pub use manifest::{Entry, Summary};
 pub use output::Output;
-pub use read::ROOT_ONLY;
 pub use table::{ITEMS, Item, documentation};
 
 use crate::config::Loaded;
@@ -38,8 +36,6 @@ use std::time::Duration;
 
 /// No bundle holds more than this, before it is compressed, in bytes.
 pub const TOTAL_LIMIT: u64 = 24 << 20;
-/// No source is waited for any longer.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// All of them together are not waited for any longer.
 const BUDGET: Duration = Duration::from_secs(120);
 

@@ -1,9 +1,10 @@
 //! Every secret this machine is known to hold, so that it is masked wherever it stands: those of our configuration and
 //! credentials, those in Kasm's files, those in the environment.
 
-use super::tree::{self, Spot};
-use super::{Ask, read};
+use super::Ask;
 use crate::config::schema::SETTINGS;
+use crate::flow::read;
+use crate::flow::tree::{self, Spot};
 use crate::kasm::layout::Installed;
 use crate::paths::Paths;
 use crate::secret::Secret;

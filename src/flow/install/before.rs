@@ -113,15 +113,17 @@ pub async fn tokens(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> 
         cx.observer.warn(warning);
     }
     let (kind, intent) = (work.token_kind(), &work.intent);
-    let mut context = token::Context { needed: intent.budget, ..token::Context::at(jiff::Timestamp::now()) };
-    let mut result = token::check(kind, intent.token_format, &intent.manager.token, &context);
+    let check = |ahead| {
+        let context = token::Context { needed: intent.budget, ..token::Context::now(ahead) };
+        token::check(kind, intent.token_format, &intent.manager.token, &context)
+    };
+    let mut result = check(None);
     if let Err(error) = &result
         && error.is_about_time()
     {
         // Is it the token or this machine's clock? The manager's clock tells.
         if let Some(clocks) = work.manager.clocks(Deadline::after(ASK_TIME)).await {
-            context.manager_time = jiff::Timestamp::try_from(clocks.manager).ok();
-            result = token::check(kind, intent.token_format, &intent.manager.token, &context);
+            result = check(clocks.ahead());
         }
     }
     let accepted = result?;
@@ -219,7 +221,7 @@ fn token_troubles(work: &Install, installed: &Installed) -> Vec<String> {
     if work.intent.role != Role::Guac || !health::is_started(&work.intent) {
         return Vec::new();
     }
-    let tokens = Tokens::read(&work.paths, installed, &[], &health::tokens::context(None)).unwrap_or_default();
+    let tokens = Tokens::read(&work.paths, installed, &[], &token::Context::now(None)).unwrap_or_default();
     let waiting = tokens.unregistered.iter().map(|one| format!("{} has not registered", one.component));
     waiting.chain(tokens.troubles.clone()).collect()
 }

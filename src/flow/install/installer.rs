@@ -20,6 +20,7 @@ use crate::paths::Paths;
 use crate::record::Record;
 use crate::release::Digest;
 use crate::step::{Context, Finish, engine};
+use crate::words;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -106,7 +107,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         role: work.intent.role,
         digest: work.digest(),
         version: installed.version.clone(),
-        at: jiff::Timestamp::now().to_string(),
+        at: words::now(),
         manager: work.intent.manager.address.to_string(),
         address: work.own_address(),
         attempt,

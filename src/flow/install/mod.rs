@@ -15,7 +15,7 @@ pub(in crate::flow) mod installer;
 mod settings;
 
 use super::packages;
-use super::run::{Ready, Report};
+use super::run::{Ready, Report, fingerprint};
 use crate::apt;
 use crate::error::Failure;
 use crate::intent::Intent;
@@ -30,7 +30,6 @@ use crate::paths::Paths;
 use crate::release::{Cache, Tarball, Verified};
 use crate::step::{Plan, Step, View};
 use crate::token::{Kind, Masker};
-use sha2::{Digest as _, Sha256};
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -97,9 +96,6 @@ impl Install {
 
     fn steps(&self) -> Vec<Step<Install>> {
         let intent = &self.intent;
-        let step = |name, after, about: String, run| Step { name, about, after, limit: None, run, still_done: None };
-        let wait = |limit, step: Step<Install>| Step { limit: Some(limit), ..step };
-        let lasting = |still_done, step: Step<Install>| Step { still_done: Some(still_done), ..step };
         let manager = self.manager.name();
         let unpacked = self.paths.shown(&self.paths.unpacked_dir());
         let swap = match intent.swap_mib {
@@ -109,82 +105,67 @@ impl Install {
         let (baked, before_install): (_, &[&str]) = match self.baked_images().is_empty() {
             true => (None, &["unpack", "address", "packages", "swap"]),
             false => {
-                let about = "verify the SHA-256 of the container images in the cache".into();
-                let verify = step("images", &["preflight"], about, |work, cx| Box::pin(images::verify(work, cx)));
+                let about = "verify the SHA-256 of the container images in the cache";
+                let verify = Step::new("images", &["preflight"], about, |work, cx| Box::pin(images::verify(work, cx)));
                 (Some(verify), &["unpack", "address", "packages", "swap", "images"])
             }
         };
         let mut steps = vec![
-            step("recover", &[], "put back what an interrupted run may have left behind".into(), |work, cx| {
+            Step::new("recover", &[], "put back what an interrupted run may have left behind", |work, cx| {
                 Box::pin(before::recover(work, cx))
             }),
-            step("tokens", &["recover"], format!("check the {} without using it", self.token_kind()), |work, cx| {
-                Box::pin(before::tokens(work, cx))
+            Step::new(
+                "tokens",
+                &["recover"],
+                format!("check the {} without using it", self.token_kind()),
+                |work, cx| Box::pin(before::tokens(work, cx)),
+            ),
+            Step::new("present", &["tokens"], format!("end here if {} is installed already", self.wanted()), {
+                |work, cx| Box::pin(before::present(work, cx))
             }),
-            step("present", &["tokens"], format!("end here if {} is installed already", self.wanted()), |work, cx| {
-                Box::pin(before::present(work, cx))
+            Step::new("preflight", &["present"], "check the machine, its disks and the way to the manager", {
+                |work, cx| Box::pin(before::preflight(work, false, cx))
             }),
-            step(
-                "preflight",
-                &["present"],
-                "check the machine, its disks and the way to the manager".into(),
-                |work, cx| Box::pin(before::preflight(work, false, cx)),
-            ),
-            lasting(
-                Install::is_fetched,
-                step("fetch", &["preflight"], self.fetch_about(), |work, cx| Box::pin(gather::fetch(work, cx))),
-            ),
-            wait(
-                intent.manager.wait,
-                step("manager", &["preflight"], format!("wait until manager {manager} says that it is healthy"), {
-                    |work, cx| Box::pin(gather::manager(work, cx))
-                }),
-            ),
-            wait(
-                intent.apt_wait,
-                step("packages", &["preflight"], packages::about(&self.paths), {
-                    |work, cx| Box::pin(gather::quiet(work, cx))
-                }),
-            ),
-            step("swap", &["preflight"], swap, |work, cx| Box::pin(gather::swap(work, cx))),
-            step("address", &["manager"], self.address_about(), |work, cx| Box::pin(gather::address(work, cx))),
-            lasting(
-                Install::is_unpacked,
-                step("unpack", &["fetch"], format!("unpack it below {}", unpacked.display()), |work, cx| {
-                    Box::pin(gather::unpack(work, cx))
-                }),
-            ),
-            lasting(
-                Install::is_installed,
-                step("install", before_install, self.install_about(), |work, cx| {
-                    Box::pin(installer::install(work, cx))
-                }),
-            ),
-            step("prove", &["install"], self.prove_about(), |work, cx| Box::pin(installer::prove(work, cx))),
+            Step::new("fetch", &["preflight"], self.fetch_about(), |work, cx| Box::pin(gather::fetch(work, cx)))
+                .lasting(Install::is_fetched),
         ];
-        if let Some(wanted) = &intent.settings {
-            let about = settings::about(wanted);
-            steps.push(wait(
-                settings::LIMIT,
-                step("settings", &["prove"], about, |work, cx| Box::pin(settings::settings(work, cx))),
-            ));
-        }
-        if let Some(at) = steps.iter().position(|step| step.name == "manager") {
-            steps.splice(at..at, baked);
-        }
+        steps.extend(baked);
+        steps.extend([
+            Step::new("manager", &["preflight"], format!("wait until manager {manager} says that it is healthy"), {
+                |work, cx| Box::pin(gather::manager(work, cx))
+            })
+            .within(intent.manager.wait),
+            Step::new("packages", &["preflight"], packages::about(&self.paths), {
+                |work, cx| Box::pin(gather::quiet(work, cx))
+            })
+            .within(intent.apt_wait),
+            Step::new("swap", &["preflight"], swap, |work, cx| Box::pin(gather::swap(work, cx))),
+            Step::new("address", &["manager"], self.address_about(), |work, cx| Box::pin(gather::address(work, cx))),
+            Step::new("unpack", &["fetch"], format!("unpack it below {}", unpacked.display()), |work, cx| {
+                Box::pin(gather::unpack(work, cx))
+            })
+            .lasting(Install::is_unpacked),
+            Step::new("install", before_install, self.install_about(), |work, cx| {
+                Box::pin(installer::install(work, cx))
+            })
+            .lasting(Install::is_installed),
+            Step::new("prove", &["install"], self.prove_about(), |work, cx| Box::pin(installer::prove(work, cx))),
+        ]);
+        steps.extend(intent.settings.as_ref().map(|wanted| {
+            Step::new("settings", &["prove"], settings::about(wanted), |work, cx| {
+                Box::pin(settings::settings(work, cx))
+            })
+            .within(settings::LIMIT)
+        }));
         steps
     }
 
-    /// What this plan wants, as a hash: no secret goes into it, not even hashed.
     fn fingerprint(&self) -> String {
         let intent = &self.intent;
-        let mut hash = Sha256::new();
-        let wants = (
+        fingerprint(&(
             (intent.role, &intent.release, &intent.manager.address, &intent.address, intent.proxy_port),
             (&intent.agent, &intent.guac, &intent.installer),
-        );
-        hash.update(format!("{wants:?}"));
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        ))
     }
 
     /// This node's address, once it was found.

@@ -3,9 +3,11 @@
 
 use super::Install;
 use crate::error::{Explain, Failure};
+use crate::health;
 use crate::intent::AgentSettings;
 use crate::kasm::developer::{Applied, Developer, Form, Me, Wanted};
 use crate::kasm::layout::Installed;
+use crate::machine::names::hostname;
 use crate::step::{Context, Finish};
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ pub async fn settings(work: &Install, cx: Context<'_>) -> Result<Finish, Failure
     let Some(settings) = &work.intent.settings else {
         return Ok(Finish::Skipped("nothing is asked for".into()));
     };
-    if work.intent.installer.flags.iter().any(|flag| flag == "no-start") {
+    if !health::is_started(&work.intent) {
         return Ok(Finish::Skipped("the agent was not started (--no-start), so the manager does not know it".into()));
     }
     let installed = Installed::read(&work.paths);
@@ -36,7 +38,7 @@ pub async fn settings(work: &Install, cx: Context<'_>) -> Result<Finish, Failure
     let version = installed.and_then(|installed| installed.version);
     let mut names = vec![work.own_address()];
     names.extend(agent.as_ref().and_then(|agent| agent.public_hostname.clone()));
-    names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()));
+    names.push(hostname());
     names.retain(|name| !name.is_empty() && name != "localhost");
     names.dedup();
     let server_id = agent.and_then(|agent| agent.server_id).or_else(|| work.intent.agent.server_id.clone());

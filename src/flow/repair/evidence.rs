@@ -5,7 +5,6 @@ use crate::kasm::docker;
 use crate::kasm::refusal::is_refusal;
 use crate::paths::Paths;
 use crate::token::Masker;
-use crate::words;
 use std::time::Duration;
 
 /// So many lines of a log are looked at.
@@ -56,9 +55,7 @@ impl Log {
     }
 
     fn said(&self, line: &str, masker: &Masker) -> Said {
-        let masked = words::one_line(&masker.mask(docker::without_time(line)));
-        let words = masked.trim().chars().take(QUOTED).collect();
-        Said { container: self.container, words }
+        Said { container: self.container, words: docker::quoted(line, masker, QUOTED) }
     }
 }
 

@@ -70,7 +70,7 @@ async fn mend(work: &Repair, case: &Case, cx: step::Context<'_>) -> Result<Strin
         config: paths.shown(&case.config),
         section,
         phase: if restarts { Phase::Prepared } else { Phase::Proved },
-        at: jiff::Timestamp::now().to_string(),
+        at: words::now(),
     };
     open::write(paths, &open)?;
     cx.observer

@@ -23,7 +23,7 @@ pub use error::Error;
 pub use preview::{Change, Preview, preview};
 
 use super::install;
-use super::run::{Ready, Report};
+use super::run::{Ready, Report, fingerprint};
 use super::upgrade::{self, record::Open as Upgrade};
 use crate::config;
 use crate::deadline::Deadline;
@@ -37,8 +37,7 @@ use crate::paths::Paths;
 use crate::step::{self, Finish, Plan, Step, View};
 use crate::token::{self, Context, Kind, Masker};
 use case::{Case, Value};
-use sha2::{Digest as _, Sha256};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 /// How long the manager may take to tell the time, when a token looks expired; and to say that it is well, when
@@ -51,8 +50,8 @@ pub struct Repair {
     intent: RepairIntent,
     masker: Masker,
     cases: RefCell<Vec<Case>>,
-    /// The manager's clock and ours, where a token's time made them matter.
-    apart: RefCell<Option<jiff::SignedDuration>>,
+    /// How far the manager's clock is ahead of ours, where a token's time made that matter.
+    ahead: Cell<Option<jiff::SignedDuration>>,
 }
 
 impl Repair {
@@ -63,45 +62,33 @@ impl Repair {
             paths: paths.clone(),
             intent,
             cases: RefCell::default(),
-            apart: RefCell::default(),
+            ahead: Cell::default(),
         }
     }
 
     /// The plan: what will be done, in words and in code.
     pub fn plan(&self) -> Plan<Repair> {
-        let step = |name, after, about: &str, run| Step {
-            name,
-            about: about.into(),
-            after,
-            limit: None,
-            run,
-            still_done: None,
-        };
         let steps = vec![
-            step("recover", &[], "put back, or finish, a repair that was cut off", |work: &Repair, cx| {
+            Step::new("recover", &[], "put back, or finish, a repair that was cut off", |work, cx| {
                 Box::pin(recover(work, cx))
             }),
-            step("tokens", &["recover"], "find what is wrong, and check the tokens given for it", |work, cx| {
+            Step::new("tokens", &["recover"], "find what is wrong, and check the tokens given for it", |work, cx| {
                 Box::pin(tokens(work, cx))
             }),
-            Step {
-                limit: Some(self.intent.manager_wait),
-                ..step("manager", &["tokens"], "wait until the manager says that it is healthy", |work, cx| {
-                    Box::pin(manager(work, cx))
-                })
-            },
-            step("repair", &["manager"], "give each component its token, and see that it works", |work, cx| {
+            Step::new("manager", &["tokens"], "wait until the manager says that it is healthy", |work, cx| {
+                Box::pin(manager(work, cx))
+            })
+            .within(self.intent.manager_wait),
+            Step::new("repair", &["manager"], "give each component its token, and see that it works", |work, cx| {
                 Box::pin(mend::repair(work, cx))
             }),
         ];
         Plan { verb: "token repair", fingerprint: self.fingerprint(), steps }
     }
 
-    /// No secret goes into it, not even hashed.
     fn fingerprint(&self) -> String {
         let manager = self.intent.manager.as_ref().map(|offered| &offered.value);
-        let hash = Sha256::digest(format!("{:?}", (manager, self.intent.method)));
-        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        fingerprint(&(manager, self.intent.method))
     }
 }
 
@@ -217,20 +204,14 @@ pub fn here(paths: &Paths, installed: &Installed, context: &Context<'_>) -> Resu
 
 /// Now, by the manager's clock where that was asked for.
 fn context(work: &Repair) -> Context<'static> {
-    let now = jiff::Timestamp::now();
-    let manager_time = work.apart.borrow().and_then(|apart| now.checked_add(apart).ok());
-    Context { needed: Duration::ZERO, manager_time, ..Context::at(now) }
+    Context { needed: Duration::ZERO, ..Context::now(work.ahead.get()) }
 }
 
 async fn ask_the_time(work: &Repair, installed: &Installed, observer: &dyn Observer) {
     let Some(address) = manager_of(installed, &work.intent) else { return };
     let manager = Manager::new(&work.paths, &address, &work.intent.network);
     let Some(clocks) = manager.clocks(Deadline::after(ASK)).await else { return };
-    let (Ok(theirs), Ok(ours)) = (jiff::Timestamp::try_from(clocks.manager), jiff::Timestamp::try_from(clocks.ours))
-    else {
-        return;
-    };
-    *work.apart.borrow_mut() = Some(ours.duration_until(theirs));
+    work.ahead.set(clocks.ahead());
     if let Some(apart) = clocks.apart() {
         observer.warn(&format!("this machine's clock is {apart} the manager's: {CLOCK_REMEDY}"));
     }
@@ -281,7 +262,7 @@ async fn check(work: &Repair, installed: &Installed, cases: &[Case], observer: &
         let needed = work.intent.budget;
         let judge = || token::check(kind, work.intent.token_format, token, &Context { needed, ..context(work) });
         let mut result = judge();
-        if result.as_ref().is_err_and(token::Error::is_about_time) && work.apart.borrow().is_none() {
+        if result.as_ref().is_err_and(token::Error::is_about_time) && work.ahead.get().is_none() {
             ask_the_time(work, installed, observer).await;
             result = judge();
         }

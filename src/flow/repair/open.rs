@@ -119,7 +119,7 @@ fn is_good(paths: &Paths, open: &Open) -> bool {
     }
     // What an agent's token is worth, no file tells.
     let (Some(_), Some(installed)) = (&open.section, Installed::read(paths)) else { return false };
-    let context = Context { needed: Duration::ZERO, ..Context::at(jiff::Timestamp::now()) };
+    let context = Context { needed: Duration::ZERO, ..Context::now(None) };
     let config = paths.at(&open.config);
     super::here(paths, &installed, &context).is_ok_and(|list| {
         let mine = |one: &&held::Held| one.file == config && one.kind == Kind::Auth;

@@ -24,22 +24,21 @@ pub use target::Target;
 /// The steps of every way back.
 pub(in crate::flow) fn steps(work: &Change) -> Vec<Step<Change>> {
     let from = work.from();
-    let step = |name, after, about: String, run| Step { name, about, after, limit: None, run, still_done: None };
     vec![
-        step("keep-logs", &[], "keep the logs of the version that is left".into(), |work, cx| {
+        Step::new("keep-logs", &[], "keep the logs of the version that is left", |work, cx| {
             Box::pin(steps::keep_logs(work, cx))
         }),
-        step("stop", &["keep-logs"], "stop its services".into(), |work, cx| Box::pin(steps::stop(work, cx))),
-        step("restore", &["stop"], format!("put links and configuration of {from} back"), |work, cx| {
+        Step::new("stop", &["keep-logs"], "stop its services", |work, cx| Box::pin(steps::stop(work, cx))),
+        Step::new("restore", &["stop"], format!("put links and configuration of {from} back"), |work, cx| {
             Box::pin(steps::restore(work, cx))
         }),
-        step("start", &["restore"], format!("start the services of {from}"), |work, cx| {
+        Step::new("start", &["restore"], format!("start the services of {from}"), |work, cx| {
             Box::pin(steps::start(work, cx))
         }),
-        step("prove-old", &["start"], format!("see that {from} is up and stays up"), |work, cx| {
+        Step::new("prove-old", &["start"], format!("see that {from} is up and stays up"), |work, cx| {
             Box::pin(steps::prove(work, cx))
         }),
-        step("settle", &["prove-old"], "forget what was undone".into(), |work, cx| Box::pin(steps::settle(work, cx))),
+        Step::new("settle", &["prove-old"], "forget what was undone", |work, cx| Box::pin(steps::settle(work, cx))),
     ]
 }
 

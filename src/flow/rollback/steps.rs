@@ -1,6 +1,8 @@
 //! The way back, step by step. Each can be cut off and done again.
 
 use super::super::install::installer;
+use super::super::read::{self, Fault};
+use super::super::tree;
 use super::super::upgrade::Change;
 use super::super::upgrade::record::{Bad, BadReleases, Open, Previous};
 use crate::durable;
@@ -14,10 +16,10 @@ use crate::kasm::services::Services;
 use crate::kasm::snapshot::{self, Snapshot};
 use crate::record::Record;
 use crate::step::{Context, Finish};
+use crate::token;
+use crate::words;
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the services of the version that is left may take to stop.
@@ -48,14 +50,26 @@ pub(super) async fn keep_logs(work: &Change, cx: Context<'_>) -> Result<Finish, 
             Err(error) => cx.observer.warn(&format!("a log cannot be kept: {error}")),
         }
     };
-    for path in log_files(&left.dir.join("log")) {
-        match tail(&path) {
-            Ok(text) => keep(flat(path.strip_prefix(left.dir.join("log")).unwrap_or(&path)), text),
-            Err(error) => cx.observer.warn(&format!("{} cannot be kept: {error}", paths.shown(&path).display())),
+    let (until, logs) = (cx.deadline.within(LOG_TIME), left.dir.join("log"));
+    // They lie where Kasm's own user may put what he likes: links, pipes.
+    let found = read::patiently(move || Ok(tree::walk(&logs, 3)?)).await.unwrap_or_default();
+    for (name, spot) in found.into_iter().take(LOG_FILES).filter(|_| !until.is_over()) {
+        let name = words::one_line(&name);
+        let spot = match spot {
+            Ok(spot) => spot,
+            Err(why) => {
+                cx.observer.note(&format!("{name} is not kept: {why}"));
+                continue;
+            }
+        };
+        match read::patiently(move || read::tail(&spot, LOG_BYTES)).await {
+            Ok(text) => keep(name.replace('/', "-"), text.text),
+            Err(Fault::Missing(_)) => {}
+            Err(Fault::Error(why)) => cx.observer.warn(&format!("{name} cannot be kept: {why}")),
         }
     }
     // An upgrade that did not get to starting anything has containers of the old version, or none.
-    let (until, socket) = (cx.deadline.within(LOG_TIME), paths.docker_socket());
+    let socket = paths.docker_socket();
     for name in left.containers(open.role) {
         let asked = docker::logs(&socket, name, LOG_LINES);
         match tokio::time::timeout(until.remaining(), asked).await {
@@ -69,38 +83,6 @@ pub(super) async fn keep_logs(work: &Change, cx: Context<'_>) -> Result<Finish, 
     Ok(match kept {
         0 => Finish::Skipped(format!("Kasm {} has left no logs", open.to)),
         count => Finish::Done(format!("{count} logs of Kasm {} are kept in {}", open.to, shown.display())),
-    })
-}
-
-fn log_files(directory: &Path) -> Vec<PathBuf> {
-    let (mut found, mut left) = (Vec::new(), vec![directory.to_owned()]);
-    while let Some(directory) = left.pop() {
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten().take(200) {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() && left.len() < LOG_FILES => left.push(entry.path()),
-                Ok(kind) if kind.is_file() && found.len() < LOG_FILES => found.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-fn flat(path: &Path) -> String {
-    path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("-")
-}
-
-fn tail(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.take(LOG_BYTES).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    // A secret cut in two is not found: the first line may be half a one.
-    Ok(match text.split_once('\n') {
-        Some((_, rest)) if length > LOG_BYTES => rest.to_owned(),
-        _ => text,
     })
 }
 
@@ -209,7 +191,7 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
     let known = match open.is_by_hand() {
         true => Vec::new(),
         false if work.known.borrow().is_empty() => {
-            held::read(&open.old(paths), Some(open.role), &health::tokens::context(None))?
+            held::read(&open.old(paths), Some(open.role), &token::Context::now(None))?
         }
         false => work.known.borrow().clone(),
     };
@@ -232,12 +214,8 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
 pub(super) async fn settle(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let (paths, open) = (work.paths(), work.record()?);
     if let Some(cause) = open.cause.as_ref().filter(|cause| blames_the_release(cause)) {
-        let bad = Bad {
-            digest: open.digest.clone(),
-            version: open.to.clone(),
-            at: jiff::Timestamp::now().to_string(),
-            why: cause.message.clone(),
-        };
+        let bad =
+            Bad { digest: open.digest.clone(), version: open.to.clone(), at: words::now(), why: cause.message.clone() };
         if let Err(error) = BadReleases::add(paths, bad) {
             cx.observer.warn(&format!("that this release failed here is not remembered: {error}"));
         }
@@ -267,7 +245,7 @@ fn receipt(work: &Change, open: &Open) -> Result<(), Failure> {
                 // Nobody knows any more.
                 digest: String::new(),
                 version: Some(open.from.clone()),
-                at: jiff::Timestamp::now().to_string(),
+                at: words::now(),
                 manager: open.manager.clone(),
                 address: before.as_ref().map(|before| before.address.clone()).unwrap_or_default(),
                 attempt: open.attempt,

@@ -11,6 +11,7 @@ use crate::kasm::snapshot::Snapshot;
 use crate::paths::Paths;
 use crate::record::Record;
 use crate::step::{Context, Finish, Step};
+use crate::words;
 
 /// The version to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,18 +123,17 @@ pub(super) fn keep(work: &Change, target: &Target) {
 }
 
 pub(super) fn steps(work: &Change) -> Vec<Step<Change>> {
-    let step = |name, after, about: String, run| Step { name, about, after, limit: None, run, still_done: None };
     vec![
-        step("recover", &[], "put back what an interrupted run may have left behind".into(), |work, cx| {
+        Step::new("recover", &[], "put back what an interrupted run may have left behind", |work, cx| {
             Box::pin(before::recover(work, cx))
         }),
-        step("sessions", &["recover"], "look for sessions on this node".into(), |work, cx| {
+        Step::new("sessions", &["recover"], "look for sessions on this node", |work, cx| {
             Box::pin(before::sessions(work, cx))
         }),
-        step("drain", &["sessions"], "wait for them, where that was asked for".into(), |work, cx| {
+        Step::new("drain", &["sessions"], "wait for them, where that was asked for", |work, cx| {
             Box::pin(before::drain(work, cx))
         }),
-        step("begin", &["drain"], format!("put the way back to {} on record", work.from()), |work, cx| {
+        Step::new("begin", &["drain"], format!("put the way back to {} on record", work.from()), |work, cx| {
             Box::pin(begin(work, cx))
         }),
     ]
@@ -158,7 +158,7 @@ async fn begin(work: &Change, _: Context<'_>) -> Result<Finish, Failure> {
         to_was_there: true,
         cause: None,
         manager: work.install.intent.manager.address.to_string(),
-        at: jiff::Timestamp::now().to_string(),
+        at: words::now(),
     };
     open.write(paths)?;
     *work.open.borrow_mut() = Some(open);

@@ -11,7 +11,7 @@ use crate::kasm::docker;
 use crate::kasm::held;
 use crate::observe::Wait;
 use crate::step::{Context, Finish};
-use crate::token::Kind;
+use crate::token::{self, Kind};
 use std::cmp::Ordering;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) async fn tokens(work: &Change, cx: Context<'_>) -> Result<Finish, Fai
     for ignored in &work.ignored {
         cx.observer.warn(&format!("{ignored}: an upgrade keeps what is installed"));
     }
-    let installed = held::read(&work.old, Some(work.role()), &health::tokens::context(None))?;
+    let installed = held::read(&work.old, Some(work.role()), &token::Context::now(None))?;
     // An agent's manager token is the one that is checked below.
     for one in installed.iter().filter(|one| !one.verdict.is_good() && one.kind != Kind::Manager) {
         cx.observer.warn(&format!("before the upgrade, {}", one.describe(work.paths())));

@@ -279,7 +279,7 @@ pub(in crate::flow) async fn finish_open(work: &Change, hub: &Hub) -> Result<Opt
             Ok(Some("nothing had been changed yet".into()))
         }
         Phase::Installed => {
-            let steps = vec![work.prove("prove", &[]), work.commit()];
+            let steps = vec![work.prove(&[]), work.commit()];
             let result = engine::execute(&plan(steps), work, hub, None, ROLLBACK_BUDGET).await;
             or_back(work, hub, result).await.map(|outcome| Some(outcome.detail))
         }

@@ -10,6 +10,7 @@ use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::record::Record;
 use crate::step::{Context, Finish};
+use crate::words;
 use std::time::Duration;
 
 /// How long the manager may take to show that it is there, where the new version is not well.
@@ -124,7 +125,7 @@ pub(super) async fn commit(work: &Change, cx: Context<'_>) -> Result<Finish, Fai
             to: open.to.clone(),
             role: open.role,
             snapshot: name.clone(),
-            at: jiff::Timestamp::now().to_string(),
+            at: words::now(),
         };
         previous.write(paths)?;
     }

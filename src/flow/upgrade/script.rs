@@ -14,6 +14,7 @@ use crate::kasm::receipt::Receipt;
 use crate::kasm::snapshot::Snapshot;
 use crate::record::Record;
 use crate::step::{Context, Finish};
+use crate::words;
 use std::path::PathBuf;
 
 /// Keeps what must come back if this goes wrong, and puts the upgrade on record.
@@ -39,7 +40,7 @@ pub(super) async fn snapshot(work: &Change, cx: Context<'_>) -> Result<Finish, F
         snapshot: Some(name.clone()),
         cause: None,
         manager: work.install.intent.manager.address.to_string(),
-        at: jiff::Timestamp::now().to_string(),
+        at: words::now(),
     };
     Snapshot::take(paths, &paths.snapshots_dir().join(name), &items(work))?;
     open.write(paths)?;
@@ -132,7 +133,7 @@ fn receipt(work: &Change, installed: &Installed, open: &Open) -> Result<(), Fail
         role: work.role(),
         digest: open.digest.clone(),
         version: installed.version.clone(),
-        at: jiff::Timestamp::now().to_string(),
+        at: words::now(),
         manager: open.manager.clone(),
         address: work.install.own_address(),
         attempt: open.attempt,

@@ -114,14 +114,16 @@ impl<'a> Core<'a> {
     }
 
     /// The node has come up: what was known of it before is over, where it was bad.
-    pub(super) fn up(&self) {
+    pub(super) fn came_up(&self, boot: &str) {
         {
             let mut state = self.state.borrow_mut();
+            state.came_up(boot);
             for probe in self.watch.probes.iter().filter(|probe| probe.vital) {
                 state.memory.remove(probe.name);
                 state.health.probes.retain(|one| one.name != probe.name || one.level == Level::Ok);
             }
         }
+        self.news.notify_one();
         self.gate.up();
     }
 

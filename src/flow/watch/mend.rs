@@ -7,7 +7,7 @@ use crate::config::{self, Loaded, Remedies};
 use crate::deadline::Deadline;
 use crate::flow::repair;
 use crate::health::state::Moment;
-use crate::health::{Level, ProbeStatus};
+use crate::health::{self, Level, ProbeStatus};
 use crate::kasm::docker::{self, Container};
 use crate::kasm::layout::Installed;
 use crate::machine::kernel::boot_id;
@@ -67,9 +67,9 @@ impl Orders {
     /// Orders what helps, if that is wanted.
     pub(super) fn consider(&self, wanted: Remedies, status: &ProbeStatus) {
         let (order, wanted, from) = match status.name.as_str() {
-            "sidecar" => (Order::Sidecar, wanted.enable_sidecar, Level::Warn),
-            "tokens" => (Order::Tokens, wanted.repair_tokens, Level::Fail),
-            "containers" | "restarts" => (Order::Components, wanted.restart_components > 0, Level::Fail),
+            health::SIDECAR => (Order::Sidecar, wanted.enable_sidecar, Level::Warn),
+            health::TOKENS => (Order::Tokens, wanted.repair_tokens, Level::Fail),
+            health::CONTAINERS | health::RESTARTS => (Order::Components, wanted.restart_components > 0, Level::Fail),
             _ => return,
         };
         let mut list = self.list.borrow_mut();

@@ -23,6 +23,7 @@ use crate::error::Failure;
 use crate::health::{self, Board, Context, Probe, State};
 use crate::intent::Role;
 use crate::kasm::receipt::Receipt;
+use crate::machine::kernel::boot_id;
 use crate::observe::Supervisor;
 use crate::paths::Paths;
 use crate::step::{Hub, Signals};
@@ -48,7 +49,7 @@ pub struct Watch<'a> {
     pub started: bool,
     /// How often the containers are looked at (`run.watch`); the other intervals keep their measure to it.
     pub every: Duration,
-    /// When it must be up at last, if it is not known to be up.
+    /// When it must be up at last, if it is not known to be up, or to have been up since the machine was started.
     pub until: Option<Deadline>,
     /// Who wants to know how the service is.
     pub supervisor: &'a dyn Supervisor,
@@ -100,14 +101,20 @@ pub async fn run(watch: Watch<'_>, signals: &mut Signals) -> Result<&'static str
 
 /// Waits until the node is up, says so, and has nothing more to do.
 async fn up(core: &Core<'_>) -> Failure {
-    let watch = core.watch;
-    if watch.started
-        && let Some(until) = watch.until
-        && let Err(error) = health::come_up(watch.paths, watch.role, until, watch.supervisor).await
-    {
-        return error.into();
+    let (watch, boot) = (core.watch, boot_id());
+    if watch.until.is_some() && core.with_state(|state| state.was_up(&boot)) {
+        // Only this service was started again. A container that is ill now would not let it come up, and nobody would
+        // ask how it is, nor do anything about it, before the time for that is over.
+        core.gate.up();
+    } else {
+        if watch.started
+            && let Some(until) = watch.until
+            && let Err(error) = health::come_up(watch.paths, watch.role, until, watch.supervisor).await
+        {
+            return error.into();
+        }
+        core.came_up(&boot);
     }
-    core.up();
     watch.supervisor.ready();
     let never: Infallible = std::future::pending().await;
     match never {}

@@ -123,17 +123,15 @@ impl Node {
         self.board.look().unwrap()
     }
 
-    /// Watches as long as the script goes on.
-    async fn watched<T>(&self, script: impl Future<Output = T>) -> T {
-        let context = || Context::new(self.paths.clone());
-        let watch = Watch {
+    fn watch<'a>(&'a self, until: Option<Deadline>, context: &'a dyn Fn() -> Context) -> Watch<'a> {
+        Watch {
             paths: &self.paths,
             probes: &PROBES,
-            context: &context,
+            context,
             role: Role::Agent,
             started: true,
             every: Duration::from_secs(30),
-            until: None,
+            until,
             supervisor: &self.ears,
             hub: Hub::unrecorded("watch".into(), vec![Box::new(self.ears.clone())]),
             board: self.board.clone(),
@@ -142,7 +140,17 @@ impl Node {
                 load: &|| unreachable!("nothing is to be mended"),
                 views: &Vec::new,
             },
-        };
+        }
+    }
+
+    /// Watches as long as the script goes on.
+    async fn watched<T>(&self, script: impl Future<Output = T>) -> T {
+        self.watched_until(None, script).await
+    }
+
+    async fn watched_until<T>(&self, until: Option<Deadline>, script: impl Future<Output = T>) -> T {
+        let context = || Context::new(self.paths.clone());
+        let watch = self.watch(until, &context);
         let mut signals = Signals::listen().unwrap();
         tokio::select! {
             biased;
@@ -284,6 +292,29 @@ async fn since_when_things_are_as_they_are_survives_a_restart() {
     }
     // The node as a whole is told at each start, the probes only where they changed.
     assert_eq!(node.ears.heard(), ["ready", "starting -> degraded: c is down"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_ill_when_only_the_service_is_started_again_is_asked_how_it_is() {
+    let node = Node::new();
+    node.watched(seconds(60)).await;
+    node.ears.heard();
+    node.set("a", "fail");
+    // No container is up here, so whoever waited for them would end the watch.
+    let until = || Some(Deadline::after(Duration::from_secs(600)));
+    node.watched_until(until(), seconds(120)).await;
+    let heard = node.ears.heard();
+    assert_eq!(heard[0], "ready");
+    assert!(heard.contains(&"a: ok -> fail: a is down".to_owned()), "{heard:?}");
+    assert!(heard.contains(&"healthy -> degraded: a is down".to_owned()), "{heard:?}");
+    // On another boot it has to come up first.
+    let path = node.paths.health_state();
+    let boot = crate::machine::kernel::boot_id();
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace(&boot, "another")).unwrap();
+    let context = || Context::new(node.paths.clone());
+    let (mut signals, watch) = (Signals::listen().unwrap(), node.watch(until(), &context));
+    let failure = run(watch, &mut signals).await.unwrap_err();
+    assert_eq!(failure.reason, "health.not-installed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,7 +50,7 @@ fn judge(clocks: Option<&Clocks>, kept: Option<bool>) -> Finding {
             format!("this machine's clock is {apart} the manager's: good tokens and certificates may look expired"),
             CLOCK_REMEDY,
         ),
-        (Some(None), Some(false)) | (None, Some(false)) => {
+        (_, Some(false)) => {
             let beside = if clocks.is_some() { ", although it still agrees with the manager's" } else { "" };
             Finding::warn(format!("nothing keeps this machine's clock in time{beside}"), CLOCK_REMEDY)
         }

@@ -4,13 +4,13 @@
 //! nothing said here is a failure: an answer that tells nothing is `unknown`, and one that speaks against the component
 //! is a warning.
 
-use super::NOT_BELOW_ROOT;
+use super::{NOT_BELOW_ROOT, NOT_STARTED, found};
 use crate::health::model::{Finding, Measure, ProbeStatus};
 use crate::health::probe::Context;
 use crate::intent::Role;
 use crate::kasm::manager::came_instead;
 use crate::net;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::BoxFuture;
 use reqwest::StatusCode;
 use std::time::{Duration, Instant};
 
@@ -30,33 +30,23 @@ enum Silence {
 }
 
 pub(super) fn health<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
+    found(async move {
         if !context.started {
-            return Finding::ok("nothing was to be started (--no-start)");
+            return Ok(Finding::ok(NOT_STARTED));
         }
-        let node = match context.node(NAME).await {
-            Ok(node) => node,
-            Err(finding) => return finding,
-        };
-        let Some(role) = node.role else {
-            return Finding::unknown("whether this is an agent or a connection proxy cannot be told");
-        };
+        let node = context.node(NAME).await?;
+        let role = node.role()?;
         let read = context.errands.run(NAME, move || match role {
             Role::Agent => node.installed.agent().map(|agent| agent.and_then(|agent| agent.public_port)),
             Role::Guac => node.installed.proxies().map(|all| all.first().and_then(|proxy| proxy.server_port)),
         });
-        let port = match read.await {
-            Ok(Ok(port)) => port.unwrap_or(443),
-            Ok(Err(error)) => return Finding::unknown(error.to_string()),
-            Err(finding) => return finding,
-        };
+        let port = read.await?.map_err(|error| Finding::unknown(error.to_string()))?.unwrap_or(443);
         let begun = Instant::now();
-        match ask(role, port).await {
+        Ok(match ask(role, port).await {
             Err(Silence::Refused) if !context.paths.is_machine() => Finding::ok(NOT_BELOW_ROOT),
             answer => judge(role, port, answer, begun.elapsed()),
-        }
-    }
-    .boxed()
+        })
+    })
 }
 
 /// docs/kasm-facts.md, 6.

@@ -1,12 +1,13 @@
 //! The containers of the role: whether they are up, and whether they stay up.
 
 use super::docker as daemon;
-use super::listed;
+use super::{NOT_STARTED, found};
 use crate::health::containers::{self, fell};
 use crate::health::model::{Finding, Level, Measure, ProbeStatus};
 use crate::health::probe::Context;
 use crate::kasm::docker;
-use futures_util::future::{BoxFuture, FutureExt, join_all};
+use crate::words::listed;
+use futures_util::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 
 pub(super) const NAME: &str = "containers";
@@ -24,25 +25,18 @@ const TOTAL: &str = "container_restarts_total";
 /// The names of the containers that this release starts for the role.
 async fn expected(context: &Context, probe: &'static str) -> Result<Vec<&'static str>, Finding> {
     let node = context.node(probe).await?;
-    let Some(role) = node.role else {
-        return Err(Finding::unknown("whether this is an agent or a connection proxy cannot be told"));
-    };
+    let role = node.role()?;
     context.errands.run(probe, move || node.installed.containers(role)).await
 }
 
 pub(super) fn up<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
+    found(async move {
         if !context.started {
-            return Finding::ok("nothing was to be started (--no-start)");
+            return Ok(Finding::ok(NOT_STARTED));
         }
-        let expected = match expected(context, NAME).await {
-            Ok(expected) => expected,
-            Err(finding) => return finding,
-        };
-        let list = match docker::containers(&context.paths.docker_socket()).await {
-            Ok(list) => list,
-            Err(error) => return daemon::not_asked(&error),
-        };
+        let expected = expected(context, NAME).await?;
+        let list =
+            docker::containers(&context.paths.docker_socket()).await.map_err(|error| daemon::not_asked(&error))?;
         let troubles = containers::troubles(&expected, &list);
         let measure = |name: &&str| {
             let is_up = !troubles.iter().any(|(other, _)| other == name);
@@ -50,9 +44,7 @@ pub(super) fn up<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFut
         };
         let measures = expected.iter().map(measure).collect();
         let Some((first, _)) = troubles.first() else {
-            let up = containers::up(&expected, &list);
-            let names: Vec<&str> = up.iter().map(|(name, _)| name.as_str()).collect();
-            return Finding { measures, ..Finding::ok(names.join(", ")) };
+            return Ok(Finding { measures, ..Finding::ok(expected.join(", ")) });
         };
         let is_there = list.iter().any(|container| container.is_named(first));
         let remedy = match is_there {
@@ -60,17 +52,13 @@ pub(super) fn up<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFut
             false => "start Kasm: `systemctl start kasm`, up to Kasm 1.17 `/opt/kasm/bin/start`".into(),
         };
         let words: Vec<String> = troubles.iter().map(|(name, words)| format!("{name} {words}")).collect();
-        Finding { measures, ..Finding::fail(words.join(", "), remedy) }
-    }
-    .boxed()
+        Ok(Finding { measures, ..Finding::fail(words.join(", "), remedy) })
+    })
 }
 
 pub(super) fn restarts<'a>(context: &'a Context, before: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let expected = match expected(context, RESTARTS).await {
-            Ok(expected) => expected,
-            Err(finding) => return finding,
-        };
+    found(async move {
+        let expected = expected(context, RESTARTS).await?;
         let socket = context.paths.docker_socket();
         let asked = join_all(expected.iter().map(|name| docker::details(&socket, name))).await;
         let mut seen = Vec::new();
@@ -79,12 +67,11 @@ pub(super) fn restarts<'a>(context: &'a Context, before: Option<&'a ProbeStatus>
                 Ok(details) => seen.push((*name, details)),
                 // That it is not there is for another probe to say.
                 Err(docker::Error::Unknown(_)) => {}
-                Err(error) => return daemon::not_asked(&error),
+                Err(error) => return Err(daemon::not_asked(&error)),
             }
         }
-        judge(&seen, before, crate::health::tokens::context(None).now)
-    }
-    .boxed()
+        Ok(judge(&seen, before, Timestamp::now()))
+    })
 }
 
 /// By how often each was started again since it was asked last; where nobody asked before, by how often it ever was,

@@ -1,11 +1,10 @@
 //! Room on the disks that a node fills: the root, Docker's, Kasm's.
 
-use super::listed;
 use crate::health::model::{Finding, Level, Measure, ProbeStatus};
 use crate::health::probe::Context;
 use crate::machine::mounts::{self, Place};
 use crate::paths::Paths;
-use crate::words;
+use crate::words::{self, listed};
 use futures_util::future::{BoxFuture, FutureExt};
 use std::io;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! Docker's daemon, and the plugins that Kasm has in it.
 
-use super::listed;
 use crate::health::model::{Finding, Measure, ProbeStatus};
 use crate::health::probe::Context;
 use crate::kasm::docker::{self, Engine, Error, OLDEST, Plugin, version};
+use crate::words::listed;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::time::Instant;
 

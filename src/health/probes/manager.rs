@@ -1,11 +1,11 @@
 //! The manager, as this node sees it: name, health, certificate. Nothing secret is sent.
 
-use super::DAY;
+use super::{DAY, found};
 use crate::error::Explain;
 use crate::health::model::{Finding, Measure, ProbeStatus};
 use crate::health::probe::Context;
 use crate::kasm::manager::{Error, Trust, Validity};
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 pub(super) const NAME: &str = "manager";
@@ -18,13 +18,10 @@ const SOON: i64 = 14;
 const SLOW: f64 = 3.0;
 
 pub(super) fn name<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let seen = match context.manager(DNS).await {
-            Ok(seen) => seen,
-            Err(finding) => return finding,
-        };
+    found(async move {
+        let seen = context.manager(DNS).await?;
         let host = &seen.address.host;
-        match (&seen.look.addresses, &seen.look.through) {
+        Ok(match (&seen.look.addresses, &seen.look.through) {
             (Ok(_), _) if host.parse::<std::net::IpAddr>().is_ok() => {
                 Finding::ok(format!("{host} is an address already"))
             }
@@ -42,17 +39,13 @@ pub(super) fn name<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxF
                 Finding::fail(format!("DNS does not lead to the manager: {cause}"), help)
             }
             (Err(error), None) => Finding::fail(format!("DNS does not lead to the manager: {error}"), error.help()),
-        }
-    }
-    .boxed()
+        })
+    })
 }
 
 pub(super) fn health<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let seen = match context.manager(NAME).await {
-            Ok(seen) => seen,
-            Err(finding) => return finding,
-        };
+    found(async move {
+        let seen = context.manager(NAME).await?;
         let look = &seen.look;
         let error = match (&look.health, &look.connection, &look.through) {
             (Some(Ok(health)), ..) => {
@@ -66,23 +59,22 @@ pub(super) fn health<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> Bo
                     ),
                     false => Finding::ok(format!("manager {name} is healthy, answered in {:.0} ms", latency * 1000.0)),
                 };
-                return Finding { measures, ..finding };
+                return Ok(Finding { measures, ..finding });
             }
             (Some(Err(error)), ..) => error,
             (None, Some(Err(error)), _) => error,
             (None, _, Some(through)) => match &through.tunnel {
                 Err(error) => error,
-                Ok(()) => return Finding::unknown("the manager was not asked"),
+                Ok(()) => return Err(Finding::unknown("the manager was not asked")),
             },
-            (None, ..) => return Finding::unknown("the manager was not asked: its name does not resolve"),
+            (None, ..) => return Err(Finding::unknown("the manager was not asked: its name does not resolve")),
         };
         let words = match is_somebody_else(error) {
             true => format!("the upstream address {} is most likely wrong: {error}", seen.address),
             false => error.to_string(),
         };
-        Finding::fail(words, error.help()).with(Measure::new("manager_up", 0.0))
-    }
-    .boxed()
+        Ok(Finding::fail(words, error.help()).with(Measure::new("manager_up", 0.0)))
+    })
 }
 
 /// Whoever answers there does not answer as a manager does.
@@ -97,27 +89,23 @@ fn is_somebody_else(error: &Error) -> bool {
 }
 
 pub(super) fn certificate<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let seen = match context.manager(CERTIFICATE).await {
-            Ok(seen) => seen,
-            Err(finding) => return finding,
-        };
+    found(async move {
+        let seen = context.manager(CERTIFICATE).await?;
         let look = &seen.look;
         let Some(validity) = &look.certificate else {
-            return match &look.health {
+            return Err(match &look.health {
                 Some(Err(error @ (Error::Untrusted { .. } | Error::Clock { .. }))) => {
                     Finding::fail(error.to_string(), error.help())
                 }
                 _ => Finding::unknown("the manager has shown no certificate (see manager)"),
-            };
+            });
         };
         // The manager's own clock, where it tells it: a wrong one here is for another probe to say.
         let theirs = look.clocks.and_then(|clocks| Timestamp::try_from(clocks.manager).ok());
-        let now = theirs.unwrap_or_else(|| crate::health::tokens::context(None).now);
-        judge(validity, now, look.trust.as_ref())
-            .with(Measure::new("manager_certificate_expiry_timestamp_seconds", validity.until.as_second() as f64))
-    }
-    .boxed()
+        let now = theirs.unwrap_or_else(Timestamp::now);
+        Ok(judge(validity, now, look.trust.as_ref())
+            .with(Measure::new("manager_certificate_expiry_timestamp_seconds", validity.until.as_second() as f64)))
+    })
 }
 
 fn judge(validity: &Validity, now: Timestamp, trust: Option<&Trust>) -> Finding {

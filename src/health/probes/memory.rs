@@ -1,7 +1,7 @@
 //! Memory and swap, the load, and what the kernel has killed for lack of memory.
 
 use super::{not_told, number};
-use crate::health::model::{Finding, Level, Measure, ProbeStatus};
+use crate::health::model::{Finding, Measure, ProbeStatus};
 use crate::health::probe::Context;
 use crate::machine::pressure::{self, Load, Memory};
 use crate::words;
@@ -108,10 +108,7 @@ fn judge_kills(kills: u64, uptime: f64, known: Option<f64>, seen: Option<f64>) -
             "`journalctl -k -g 'out of memory'` names them; give the machine more memory or swap, or fewer sessions",
         )
         .with(Measure::new(SEEN, seen)),
-        None => Finding {
-            level: Level::Ok,
-            ..Finding::ok(format!("{counted} killed for lack of memory, none of them lately"))
-        },
+        None => Finding::ok(format!("{counted} killed for lack of memory, none of them lately")),
     };
     finding.with(Measure::new(TOTAL, kills as f64))
 }
@@ -119,6 +116,7 @@ fn judge_kills(kills: u64, uptime: f64, known: Option<f64>, seen: Option<f64>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Level;
 
     fn line(finding: &Finding) -> String {
         format!("{}: {}", finding.level, finding.words)

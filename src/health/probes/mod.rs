@@ -17,11 +17,23 @@ mod upstream;
 
 use super::model::{Finding, ProbeStatus};
 use super::probe::{Context, Probe};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use std::time::Duration;
+
+/// The probes that others know by name: what the service can mend is told by them.
+pub const CONTAINERS: &str = containers::NAME;
+/// See [`CONTAINERS`].
+pub const RESTARTS: &str = containers::RESTARTS;
+/// See [`CONTAINERS`].
+pub const SIDECAR: &str = docker::SIDECAR;
+/// See [`CONTAINERS`].
+pub const TOKENS: &str = tokens::NAME;
 
 /// Why what only the running machine can tell is not asked below a scratch root.
 const NOT_BELOW_ROOT: &str = "not looked at below --root";
+
+/// What there is to say of containers on a node that was told to start none.
+const NOT_STARTED: &str = "nothing was to be started (--no-start)";
 
 /// What a probe's function is.
 type Ask = for<'a> fn(&'a Context, Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding>;
@@ -33,6 +45,11 @@ const fn probe(name: &'static str, about: &'static str, every: u64, confirm: u32
 
 const fn vital(probe: Probe) -> Probe {
     Probe { vital: true, ..probe }
+}
+
+/// An answer, or why there is none: either is what the probe found.
+fn found<'a>(answer: impl Future<Output = Result<Finding, Finding>> + Send + 'a) -> BoxFuture<'a, Finding> {
+    answer.map(|found| found.unwrap_or_else(|why| why)).boxed()
 }
 
 /// All of them, in the order in which a person would want to read them.
@@ -75,14 +92,6 @@ fn number(before: Option<&ProbeStatus>, name: &str) -> Option<f64> {
     before?.measures.iter().find(|measure| measure.name == name && measure.of.is_none()).map(|measure| measure.value)
 }
 
-/// `kasm_agent`, `kasm_agent and kasm_proxy`, `a, b and c`.
-fn listed(names: &[String]) -> String {
-    match names {
-        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
-        _ => names.concat(),
-    }
-}
-
 /// What is known where `/proc` or `/sys` does not tell.
 fn not_told(context: &Context, error: &std::io::Error) -> Finding {
     match !context.paths.is_machine() && error.kind() == std::io::ErrorKind::NotFound {
@@ -103,11 +112,5 @@ mod tests {
             assert!(probe.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", probe.name);
             assert!(probe.limit < probe.every && probe.confirm > 0 && !probe.about.ends_with('.'), "{}", probe.name);
         }
-    }
-
-    #[test]
-    fn names_are_listed_as_people_write_them() {
-        let names = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!([0, 1, 2, 3].map(|count| listed(&names[..count])), ["", "a", "a and b", "a, b and c"]);
     }
 }

@@ -1,17 +1,17 @@
 //! The tokens of the installed components: whether they can work, whether the manager has refused them, and for how
 //! long they are good. No token leaves this file.
 
-use super::{DAY, listed};
+use super::{DAY, found};
 use crate::health::model::{Finding, Level, Measure, ProbeStatus};
 use crate::health::probe::{Context, Node};
-use crate::health::tokens::context as at_time;
 use crate::kasm::docker;
 use crate::kasm::held::{self, Held, Verdict};
 use crate::kasm::refusal::is_refusal;
 use crate::paths::Paths;
 use crate::secret::Secret;
-use crate::token::{Kind, Masker, in_words};
-use futures_util::future::{BoxFuture, FutureExt, join_all};
+use crate::token::{self, Kind, Masker, in_words};
+use crate::words::listed;
+use futures_util::future::{BoxFuture, join_all};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -43,9 +43,8 @@ async fn read(context: &Context, probe: &'static str, node: &Node) -> Result<Jud
     let read = |ahead: Option<SignedDuration>| {
         let (installed, role) = (node.installed.clone(), node.role);
         context.errands.run(probe, move || {
-            let context = at_time(ahead);
             // Nothing lies ahead of these tokens but their work.
-            let context = crate::token::Context { needed: Duration::ZERO, ..context };
+            let context = token::Context { needed: Duration::ZERO, ..token::Context::now(ahead) };
             let now = context.manager_time.unwrap_or(context.now);
             held::read(&installed, role, &context).map(|held| Judged { held, now })
         })
@@ -57,28 +56,21 @@ async fn read(context: &Context, probe: &'static str, node: &Node) -> Result<Jud
         return Ok(found);
     }
     let clocks = context.manager(probe).await.ok().and_then(|seen| seen.look.clocks);
-    let time = |time| Timestamp::try_from(time).ok();
-    let ahead = clocks.and_then(|clocks| Some(time(clocks.manager)?.duration_since(time(clocks.ours)?)));
-    match ahead {
+    match clocks.and_then(|clocks| clocks.ahead()) {
         Some(ahead) => read(Some(ahead)).await?.map_err(unreadable),
         None => Ok(found),
     }
 }
 
 pub(super) fn tokens<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let looked = async {
-            let node = context.node(NAME).await?;
-            let Judged { held, .. } = read(context, NAME, &node).await?;
-            let refused = match judge(&held, &context.paths) {
-                finding if finding.level == Level::Fail => return Ok(finding),
-                finding => refusals(context, &node, &held).await.unwrap_or(finding),
-            };
-            Ok::<Finding, Finding>(refused)
-        };
-        looked.await.unwrap_or_else(|finding| finding)
-    }
-    .boxed()
+    found(async move {
+        let node = context.node(NAME).await?;
+        let Judged { held, .. } = read(context, NAME, &node).await?;
+        Ok(match judge(&held, &context.paths) {
+            finding if finding.level == Level::Fail => finding,
+            finding => refusals(context, &node, &held).await.unwrap_or(finding),
+        })
+    })
 }
 
 /// What to do for a token of this kind that does not work.
@@ -117,8 +109,8 @@ fn judge(held: &[Held], paths: &Paths) -> Finding {
             true => format!("{} has not registered with the manager: {}", first.container, first.describe(paths)),
             false => format!("{} is no good: {}", whose(first), first.describe(paths)),
         };
-        let others: Vec<String> = rest.iter().map(|one| one.container.to_owned()).collect();
-        let others = if others.is_empty() { others.concat() } else { format!("; nor that of {}", listed(&others)) };
+        let others: Vec<&str> = rest.iter().map(|one| one.container).collect();
+        let others = if others.is_empty() { String::new() } else { format!("; nor that of {}", listed(&others)) };
         return Finding { measures, ..Finding::fail(format!("{state}{others}"), remedy(first.kind)) };
     }
     let unverified: Vec<String> =
@@ -140,15 +132,14 @@ async fn refusals(context: &Context, node: &Node, held: &[Held]) -> Option<Findi
         let details = docker::details(&socket, one.container).await.ok()?;
         Some((*one, details.started, docker::logs(&socket, one.container, LINES).await.ok()?))
     }));
-    let now = at_time(None).now;
+    let now = Timestamp::now();
     let found = logs.await.into_iter().flatten().find_map(|(one, started, log)| {
         let line = log.lines().rev().find(|line| is_refusal(line) && is_recent(line, started, now))?;
         Some((one, line.to_owned()))
     });
     let (one, line) = found?;
     let secrets = secrets(context, node).await?;
-    let masked = crate::words::one_line(&Masker::new(&secrets).mask(docker::without_time(&line)));
-    let said: String = masked.trim().chars().take(SHOWN).collect();
+    let said = docker::quoted(&line, &Masker::new(&secrets), SHOWN);
     let words = format!("the manager refuses {}: its log says \"{said}\"", whose(one));
     Some(Finding::fail(words, remedy(one.kind)))
 }
@@ -172,15 +163,11 @@ async fn secrets(context: &Context, node: &Node) -> Option<Vec<Secret>> {
 }
 
 pub(super) fn expiry<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let looked = async {
-            let node = context.node(EXPIRY).await?;
-            let Judged { held, now } = read(context, EXPIRY, &node).await?;
-            Ok(judge_expiry(&held, now, renews(node.installed.version.as_deref())))
-        };
-        looked.await.unwrap_or_else(|finding: Finding| finding)
-    }
-    .boxed()
+    found(async move {
+        let node = context.node(EXPIRY).await?;
+        let Judged { held, now } = read(context, EXPIRY, &node).await?;
+        Ok(judge_expiry(&held, now, renews(node.installed.version.as_deref())))
+    })
 }
 
 /// True if the components of this Kasm renew their auth tokens.

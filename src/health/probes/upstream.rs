@@ -1,11 +1,12 @@
 //! Whom the installed files name as the manager: whether that is an address at all, and the one that is configured.
 
+use super::found;
 use crate::health::model::{Finding, ProbeStatus};
 use crate::health::probe::Context;
 use crate::intent::HostPort;
 use crate::kasm::layout::Upstream;
 use crate::paths::Paths;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::BoxFuture;
 
 pub(super) const NAME: &str = "upstream-address";
 
@@ -13,21 +14,13 @@ const REMEDY: &str = "`kasm-bootstrap token repair --manager-hostname HOST` give
                       machines set the zone's Upstream Auth Address in the Admin UI";
 
 pub(super) fn address<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxFuture<'a, Finding> {
-    async move {
-        let node = match context.node(NAME).await {
-            Ok(node) => node,
-            Err(finding) => return finding,
-        };
-        let Some(role) = node.role else {
-            return Finding::unknown("whether this is an agent or a connection proxy cannot be told");
-        };
-        match context.errands.run(NAME, move || node.installed.upstreams(role)).await {
-            Err(finding) => finding,
-            Ok(Err(error)) => Finding::unknown(error.to_string()),
-            Ok(Ok(upstreams)) => judge(&context.paths, &upstreams, context.manager.as_ref()),
-        }
-    }
-    .boxed()
+    found(async move {
+        let node = context.node(NAME).await?;
+        let role = node.role()?;
+        let read = context.errands.run(NAME, move || node.installed.upstreams(role)).await?;
+        let upstreams = read.map_err(|error| Finding::unknown(error.to_string()))?;
+        Ok(judge(&context.paths, &upstreams, context.manager.as_ref()))
+    })
 }
 
 fn judge(paths: &Paths, upstreams: &[Upstream], configured: Option<&HostPort>) -> Finding {

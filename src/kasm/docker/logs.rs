@@ -2,6 +2,9 @@
 //! bytes (Docker Engine API, "Attach to a container", stream format). A container with a terminal has no
 //! headers.
 
+use crate::token::Masker;
+use crate::words;
+
 /// So much of a log is kept, its end, in bytes.
 pub(super) const LOGS: usize = 1 << 20;
 
@@ -11,6 +14,11 @@ pub fn without_time(line: &str) -> &str {
         Some((time, rest)) if time.parse::<jiff::Timestamp>().is_ok() => rest,
         _ => line,
     }
+}
+
+/// A line of a log as others may see it: without Docker's time, masked, in one line of at most so many characters.
+pub fn quoted(line: &str, masker: &Masker, most: usize) -> String {
+    words::one_line(&masker.mask(without_time(line))).trim().chars().take(most).collect()
 }
 
 /// The end of a log.

@@ -1,6 +1,7 @@
 //! Two clocks, the manager's and ours, read at the same moment.
 
 use crate::token::in_words;
+use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, SystemTime};
 
 /// What to do about a wrong clock.
@@ -17,6 +18,12 @@ pub struct Clocks {
 }
 
 impl Clocks {
+    /// How far the manager's clock is ahead of this machine's; nothing where one of them says a time beyond all calendars.
+    pub fn ahead(&self) -> Option<SignedDuration> {
+        let time = |time| Timestamp::try_from(time).ok();
+        Some(time(self.manager)?.duration_since(time(self.ours)?))
+    }
+
     /// They may be so far apart: as far as a token's claims may be.
     pub const LEEWAY: Duration = Duration::from_secs(60);
 

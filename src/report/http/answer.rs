@@ -20,6 +20,8 @@ pub struct Known {
     pub health: Option<Health>,
     /// How far downloads are.
     pub progress: Vec<Progress>,
+    /// So many events wait on the disk for a webhook.
+    pub spooled: usize,
     /// For how long the work has not turned.
     pub still: Duration,
 }
@@ -67,7 +69,7 @@ pub fn answer(known: impl FnOnce() -> Known, question: Question<'_>) -> Answer {
         }
         "/metrics" => {
             let (known, format) = (known(), Format::accepted(question.accept));
-            let body = metrics::render(&known.run, known.health.as_ref(), &known.progress, format);
+            let body = metrics::render(&known.run, known.health.as_ref(), &known.progress, known.spooled, format);
             Answer { status: 200, media: format.media_type(), body }
         }
         "/" => Answer { status: 200, media: "text/html; charset=utf-8", body: page::page(&known()) },

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! It is served on a thread of its own, with a runtime of its own: however slow or hostile who asks may be, no step
-//! waits for it. A unix socket is always there; TCP is where `http.listen` says.
+//! waits for it. A unix socket is always there; TCP is where `http.listen` says, for whoever asks by an address or a name of
+//! this machine.
 
 mod answer;
 mod listen;
@@ -23,6 +24,7 @@ use super::aside::Aside;
 use super::follow::Follow;
 use super::metrics::Progress;
 use super::status::Status;
+use super::webhook::spool::Spool;
 use crate::health::Board;
 use crate::observe::Observer;
 use crate::paths::Paths;
@@ -53,6 +55,7 @@ struct Thread {
 
 /// What every connection has in common.
 struct Shared {
+    paths: Paths,
     board: Board,
     pulse: Pulse,
     looked: Mutex<Looked>,
@@ -63,7 +66,7 @@ struct Shared {
 
 struct Looked {
     follow: Follow,
-    last: Option<(Instant, Status)>,
+    last: Option<(Instant, Status, usize)>,
 }
 
 impl Endpoint {
@@ -72,7 +75,7 @@ impl Endpoint {
     pub fn start(paths: &Paths, board: Board, pulse: Pulse, observer: Arc<dyn Observer>) -> Endpoint {
         let looked = Mutex::new(Looked { follow: Follow::of(paths), last: None });
         let (progress, bound) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { board, pulse, looked, progress, bound });
+        let shared = Arc::new(Shared { paths: paths.clone(), board, pulse, looked, progress, bound });
         let (wanted, hears) = watch::channel(None);
         let (paths, served, told) = (paths.clone(), shared.clone(), observer.clone());
         let serving = move || serve::run(&paths, &served, hears, told.as_ref());
@@ -100,24 +103,22 @@ impl Endpoint {
 
 impl Shared {
     fn known(&self) -> Known {
-        Known {
-            run: self.run(),
-            health: self.board.look(),
-            progress: lock(&self.progress).clone(),
-            still: self.pulse.still(),
-        }
+        let (run, spooled) = self.on_disk();
+        let (health, progress) = (self.board.look(), lock(&self.progress).clone());
+        Known { run, health, progress, spooled, still: self.pulse.still() }
     }
 
-    fn run(&self) -> Status {
+    /// The last run, and how many events wait for a webhook.
+    fn on_disk(&self) -> (Status, usize) {
         let mut looked = lock(&self.looked);
-        if let Some((at, status)) = &looked.last
+        if let Some((at, status, spooled)) = &looked.last
             && at.elapsed() < LOOK
         {
-            return status.clone();
+            return (status.clone(), *spooled);
         }
-        let status = looked.follow.look();
-        looked.last = Some((Instant::now(), status.clone()));
-        status
+        let (status, spooled) = (looked.follow.look(), Spool::new(&self.paths).list().len());
+        looked.last = Some((Instant::now(), status.clone(), spooled));
+        (status, spooled)
     }
 }
 

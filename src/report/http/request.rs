@@ -1,6 +1,8 @@
 //! The head of a request, read as far as it matters here (RFC 9112). Requests have no body here, and each connection
 //! is for one of them: so what else may stand in a head needs no understanding.
 
+use std::net::IpAddr;
+
 /// So many headers may stand in it.
 const HEADERS: usize = 64;
 
@@ -13,6 +15,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// What stands behind its question mark.
     pub query: &'a str,
+    /// The header `Host`: nothing in a request of HTTP/1.0 without it.
+    pub host: Option<&'a str>,
     /// The header `Accept`; empty where it is not there or no text.
     pub accept: &'a str,
 }
@@ -54,9 +58,25 @@ pub fn parse(head: &[u8]) -> Result<Asked<'_>, Refusal> {
     if named("host").count() > 1 || (request.version == Some(1) && named("host").next().is_none()) {
         return Err((400, "there must be one Host header"));
     }
-    let accept = named("accept").next().and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+    let text = |value| std::str::from_utf8(value).unwrap_or_default();
+    let (host, accept) = (named("host").next().map(text), named("accept").next().map(text).unwrap_or_default());
     let (path, query) = target(request.path.unwrap_or_default());
-    Ok(Asked { head_only, path, query, accept })
+    Ok(Asked { head_only, path, query, host, accept })
+}
+
+/// True if this `Host` (RFC 9110, 7.2) is an address, `localhost`, or a name of this machine. Any other name may belong to
+/// somebody who lets it lead here, so that a page of his in a browser reads what only this machine's network may (DNS
+/// rebinding).
+pub fn is_ours(host: &str, names: impl FnOnce() -> [String; 2]) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    address.parse::<IpAddr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || (!name.is_empty() && names().iter().any(|own| name.eq_ignore_ascii_case(own)))
 }
 
 /// Path and query of a target in its usual form, or in the absolute one (RFC 9112, 3.2.2).
@@ -81,11 +101,12 @@ mod tests {
 
     #[test]
     fn a_request_is_understood_in_all_its_forms() {
-        let plain = Asked { head_only: false, path: "/healthz", query: "verbose", accept: "text/html" };
+        let host = Some("x");
+        let plain = Asked { head_only: false, path: "/healthz", query: "verbose", host, accept: "text/html" };
         assert_eq!(asked("GET /healthz?verbose HTTP/1.1\r\nhost: x\r\nAccept: text/html\r\n\r\n"), Ok(plain));
         let absolute = Asked { head_only: true, accept: "", ..plain };
         assert_eq!(asked("HEAD http://x:80/healthz?verbose HTTP/1.1\r\nHost: x\r\n\r\n"), Ok(absolute));
-        let root = Asked { head_only: false, path: "/", query: "", accept: "" };
+        let root = Asked { head_only: false, path: "/", query: "", host: None, accept: "" };
         assert_eq!(asked("GET http://x HTTP/1.0\n\n"), Ok(root));
         assert_eq!(asked("GET /?a?b HTTP/1.0\r\n\r\n"), Ok(Asked { query: "a?b", ..root }));
     }
@@ -108,6 +129,29 @@ mod tests {
         assert_eq!(asked(&many), Err(431));
     }
 
+    #[test]
+    fn only_addresses_and_names_of_this_machine_are_hosts_of_ours() {
+        let is_ours = |host: &str| is_ours(host, || ["node-1".into(), "node-1.lan".into()]);
+        for host in [
+            "10.0.0.4",
+            "10.0.0.4:9107",
+            "[::1]:9107",
+            "[::1]",
+            "localhost",
+            "LOCALHOST:9107",
+            "Node-1:9107",
+            "node-1.lan.",
+        ] {
+            assert!(is_ours(host), "{host}");
+        }
+        for host in
+            ["", ":9107", "evil.example", "10.0.0.4.evil.example:9107", "node-1.evil.example", "[::1].x", "a b", "."]
+        {
+            assert!(!is_ours(host), "{host}");
+        }
+        assert!(!super::is_ours("", || [String::new(), String::new()]), "a machine without a name");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -115,6 +159,7 @@ mod tests {
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), seen in 0usize..400) {
             whole(&bytes, seen);
             let _ = parse(&bytes);
+            is_ours(&String::from_utf8_lossy(&bytes), Default::default);
         }
 
         #[test]

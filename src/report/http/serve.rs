@@ -7,6 +7,7 @@ use super::answer::{self, Answer, Question};
 use super::listen::{self, Unix};
 use super::request::{self, Asked};
 use super::{Shared, lock, page};
+use crate::machine::names;
 use crate::observe::Observer;
 use crate::paths::Paths;
 use std::collections::VecDeque;
@@ -72,7 +73,7 @@ async fn on_unix(paths: &Paths, shared: &Arc<Shared>, observer: &dyn Observer) {
                 let mut open = Open::default();
                 loop {
                     match listener.accept().await {
-                        Ok((stream, _)) => open.take(Box::pin(stream), shared),
+                        Ok((stream, _)) => open.take(Box::pin(stream), shared, Way::Unix),
                         Err(_) => tokio::time::sleep(BREATHER).await,
                     }
                 }
@@ -112,7 +113,7 @@ async fn on_tcp(
                     observer.note(&format!("answers HTTP requests at {address}"));
                     loop {
                         match listener.accept().await {
-                            Ok((stream, _)) => open.take(Box::pin(stream), shared),
+                            Ok((stream, _)) => open.take(Box::pin(stream), shared, Way::Tcp),
                             Err(_) => tokio::time::sleep(BREATHER).await,
                         }
                     }
@@ -152,12 +153,20 @@ fn tell(told: &mut String, words: String, observer: &dyn Observer) {
 trait Stream: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 
+/// The way a request has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// No browser takes it.
+    Unix,
+    Tcp,
+}
+
 /// The connections of one socket, the oldest first. They end with this.
 #[derive(Default)]
 struct Open(VecDeque<JoinHandle<()>>);
 
 impl Open {
-    fn take(&mut self, stream: Pin<Box<dyn Stream>>, shared: &Arc<Shared>) {
+    fn take(&mut self, stream: Pin<Box<dyn Stream>>, shared: &Arc<Shared>, way: Way) {
         self.0.retain(|connection| !connection.is_finished());
         while self.0.len() >= MOST {
             self.0.pop_front().inspect(JoinHandle::abort);
@@ -165,7 +174,7 @@ impl Open {
         let shared = shared.clone();
         self.0.push_back(tokio::spawn(async move {
             // Who goes away, or takes too long, has nobody here to tell about it.
-            let _ = tokio::time::timeout(WHOLE, converse(stream, &shared)).await;
+            let _ = tokio::time::timeout(WHOLE, converse(stream, &shared, way)).await;
         }));
     }
 }
@@ -177,10 +186,10 @@ impl Drop for Open {
 }
 
 /// One request, one answer.
-async fn converse(mut stream: Pin<Box<dyn Stream>>, shared: &Shared) -> io::Result<()> {
+async fn converse(mut stream: Pin<Box<dyn Stream>>, shared: &Shared, way: Way) -> io::Result<()> {
     let mut head = Vec::new();
     let bytes = match tokio::time::timeout(HEAD, read_head(&mut stream, &mut head)).await {
-        Ok(Ok(Some(length))) => respond(shared, head.get(..length).unwrap_or_default()),
+        Ok(Ok(Some(length))) => respond(shared, head.get(..length).unwrap_or_default(), way),
         Ok(Ok(None)) if head.len() < HEAD_BYTES => return Ok(()),
         Ok(Ok(None)) => written(Answer::text(431, "the head of the request is too long"), false),
         Ok(Err(error)) => return Err(error),
@@ -208,9 +217,13 @@ async fn read_head(stream: &mut Pin<Box<dyn Stream>>, head: &mut Vec<u8>) -> io:
     }
 }
 
-fn respond(shared: &Shared, head: &[u8]) -> Vec<u8> {
+fn respond(shared: &Shared, head: &[u8], way: Way) -> Vec<u8> {
+    let names = || [names::hostname(), names::full_name(&shared.paths)];
     match request::parse(head) {
-        Ok(Asked { head_only, path, query, accept }) => {
+        Ok(Asked { host: Some(host), head_only, .. }) if way == Way::Tcp && !request::is_ours(host, names) => {
+            written(Answer::text(421, "this machine is not called that: ask by its address or its own name"), head_only)
+        }
+        Ok(Asked { head_only, path, query, accept, .. }) => {
             written(answer::answer(|| shared.known(), Question { path, query, accept }), head_only)
         }
         Err((status, words)) => written(Answer::text(status, words), false),
@@ -225,6 +238,7 @@ fn written(answer: Answer, head_only: bool) -> Vec<u8> {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",

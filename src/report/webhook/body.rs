@@ -5,9 +5,11 @@ use crate::durable;
 use crate::intent::{Events, Form, Reporting, WebhookIntent};
 use crate::machine::instance::Identity;
 use crate::machine::kernel::boot_id;
+use crate::machine::names;
 use crate::paths::Paths;
 use crate::step::{Ending, Entry, Event};
 use crate::token::Masker;
+use crate::words;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,7 +19,7 @@ use std::fmt::Write;
 pub const SCHEMA: u32 = 1;
 /// No text in a document is longer, in characters.
 const LONGEST_TEXT: usize = 2_000;
-/// No file that is asked for a node's name or keys is longer.
+/// No file that is asked for a node's keys is longer.
 const LONGEST_FILE: u64 = 64 * 1024;
 
 /// Who tells it.
@@ -41,7 +43,7 @@ impl Node {
     /// This machine, as it is now: at its start its name and instance are known late.
     pub fn here(paths: &Paths, reporting: &Reporting) -> Node {
         Node {
-            hostname: hostname(),
+            hostname: names::hostname(),
             role: reporting.role.map(|role| role.as_str()),
             server_id: reporting.server_id.clone(),
             provider: reporting.provider.clone(),
@@ -49,11 +51,6 @@ impl Node {
             boot: boot_id(),
         }
     }
-}
-
-/// The machine's name (uname(2)); empty where it has none that is text.
-fn hostname() -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
 
 /// True if this webhook is told of such an event.
@@ -72,9 +69,10 @@ pub fn is_wanted(webhook: &WebhookIntent, event: &Event) -> bool {
                     Event::RunStarted { .. }
                         | Event::StepNote { warning: true, .. }
                         | Event::StepEnded { ending: Ending::Warned | Ending::Failed, .. }
-                        | Event::HealthChanged { .. }
                         | Event::HealthMended { .. }
                 )
+                // Other words for the same verdict: how long something lasts, which probe beside it.
+                || matches!(event, Event::HealthChanged { before, now, .. } if *before != Some(*now))
         }
     }
 }
@@ -83,16 +81,7 @@ pub fn is_wanted(webhook: &WebhookIntent, event: &Event) -> bool {
 pub fn identifier() -> Option<String> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(hex(&bytes))
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing into a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Some(words::hex(&bytes))
 }
 
 /// The document of an event, and what kind it is. `lost`: how many events before it nobody will be told.
@@ -142,31 +131,19 @@ fn clean(value: &mut Value, masker: &Masker) {
 /// Home"): the machine's public host keys, instance and names. What is not known is `N/A`.
 pub fn phone_home(paths: &Paths) -> Vec<u8> {
     let key = |kind: &str| text(paths, &format!("/etc/ssh/ssh_host_{kind}_key.pub"));
-    let hostname = hostname();
-    let hosts = text(paths, "/etc/hosts").unwrap_or_default();
     let fields = [
         ("pub_key_rsa", key("rsa")),
         ("pub_key_ecdsa", key("ecdsa")),
         ("pub_key_ed25519", key("ed25519")),
         ("instance_id", Identity::find(paths, None).best().map(|instance| instance.id.clone())),
-        ("fqdn", Some(full_name(&hostname, &hosts).to_owned())),
-        ("hostname", Some(hostname)),
+        ("fqdn", Some(names::full_name(paths))),
+        ("hostname", Some(names::hostname())),
     ];
     form(fields.iter().map(|(name, value)| (*name, value.as_deref().unwrap_or("N/A")))).into_bytes()
 }
 
 fn text(paths: &Paths, path: &str) -> Option<String> {
     String::from_utf8(durable::read(&paths.at(path), LONGEST_FILE).ok()?).ok()
-}
-
-/// The name with its domain, as hosts(5) has it; otherwise the name.
-fn full_name<'a>(hostname: &'a str, hosts: &'a str) -> &'a str {
-    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let mut names = lines.flat_map(|line| line.split_ascii_whitespace().skip(1));
-    let is_full = |name: &&str| {
-        !hostname.is_empty() && name.strip_prefix(hostname).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
-    };
-    names.find(is_full).unwrap_or(hostname)
 }
 
 /// `application/x-www-form-urlencoded` (URL Standard, 5.2).
@@ -198,6 +175,7 @@ fn encode(text: &str, form: &mut String) {
 mod tests {
     use super::*;
     use crate::error::{Exit, Failure};
+    use crate::health::Verdict;
     use crate::secret::Secret;
     use crate::step::event::VERSION;
     use proptest::prelude::*;
@@ -267,6 +245,11 @@ mod tests {
         assert_eq!(wanted(&webhook(Form::Events, Events::All)), [1, 1, 1, 1, 1, 1, 0]);
         assert_eq!(wanted(&webhook(Form::Events, Events::End)), [0, 0, 0, 0, 1, 1, 0]);
         assert_eq!(wanted(&webhook(Form::PhoneHome, Events::All)), [0, 0, 0, 0, 1, 0, 0]);
+        let health = |before| Event::HealthChanged { before, now: Verdict::Degraded, words: String::new() };
+        for (before, changes) in [(None, true), (Some(Verdict::Healthy), true), (Some(Verdict::Degraded), false)] {
+            assert_eq!(is_wanted(&webhook(Form::Events, Events::Changes), &health(before)), changes, "{before:?}");
+            assert!(is_wanted(&webhook(Form::Events, Events::All), &health(before)));
+        }
     }
 
     #[test]
@@ -278,9 +261,6 @@ mod tests {
         let told = String::from_utf8(phone_home(&paths)).unwrap();
         let begins = "pub_key_rsa=N%2FA&pub_key_ecdsa=N%2FA&pub_key_ed25519=ssh-ed25519+AAAA%2B%2F%3D+root%40h%0A&instance_id=N%2FA&fqdn=";
         assert!(told.starts_with(begins), "{told}");
-        assert_eq!(full_name("h", "127.0.0.1 localhost\n10.0.0.1 other.lan h.lan h # h.no\n"), "h.lan");
-        assert_eq!(full_name("h", "10.0.0.1 h h. hh.lan"), "h");
-        assert_eq!(full_name("", "10.0.0.1 .lan"), "");
     }
 
     proptest! {

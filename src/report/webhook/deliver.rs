@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// The longest pause while a process waits for the end.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
+/// How long a process that ends tries a receiver that cannot be told. An answer that is under way is waited for longer.
+const TRIED_AT_THE_END: Duration = Duration::from_secs(3);
 /// How often it is looked for what a process that has ended has left, and whether one that sends is done.
 const LOOK: Duration = Duration::from_secs(60);
 /// So many events are kept in memory where the disk takes none.
@@ -36,6 +38,15 @@ enum Next {
     Disk(Item),
     /// By its identifier.
     Memory(String),
+}
+
+/// The end of the process.
+struct Finishing {
+    /// It waits no longer.
+    deadline: Deadline,
+    /// A receiver that cannot be told is tried no longer.
+    tried: Deadline,
+    reply: oneshot::Sender<Left>,
 }
 
 pub(super) struct Sender {
@@ -63,7 +74,7 @@ pub(super) struct Sender {
     tries: (String, u32),
     /// What was said last of the receiver; the same is not said twice.
     said: String,
-    finishing: Option<(Deadline, oneshot::Sender<Left>)>,
+    finishing: Option<Finishing>,
 }
 
 impl Sender {
@@ -156,7 +167,7 @@ impl Sender {
         match order {
             Order::Tell(entry) => self.keep(&entry),
             Order::Finish(deadline, reply) => {
-                self.finishing = Some((deadline, reply));
+                self.finishing = Some(Finishing { deadline, tried: deadline.within(TRIED_AT_THE_END), reply });
                 // The pause may have been a long one, and this is the last moment.
                 self.backoff = Backoff::up_to(SHORT_PAUSE);
                 if !self.is_firm {
@@ -329,17 +340,17 @@ impl Sender {
 
     /// True if the end need not be waited for any longer.
     fn is_finished(&self, has_next: bool, wait: Option<Duration>) -> bool {
-        let Some((deadline, _)) = &self.finishing else { return false };
+        let Some(Finishing { tried, .. }) = &self.finishing else { return false };
         match (has_next, wait) {
             (false, _) => self.spool.list().is_empty(),
-            (true, Some(wait)) => wait >= deadline.remaining(),
+            (true, Some(wait)) => wait >= tried.remaining(),
             (true, None) => false,
         }
     }
 
     async fn finish_is_over(&self) {
         match &self.finishing {
-            Some((deadline, _)) => tokio::time::sleep_until(deadline.instant().into()).await,
+            Some(Finishing { deadline, .. }) => tokio::time::sleep_until(deadline.instant().into()).await,
             None => std::future::pending().await,
         }
     }
@@ -348,7 +359,7 @@ impl Sender {
         self.add_lost(self.overflow.swap(0, Ordering::Relaxed));
         let lost = self.lost_in_all.saturating_add(self.memory.len() as u64);
         let left = Left { waiting: self.spool.list().len(), lost };
-        if let Some((_, reply)) = self.finishing.take() {
+        if let Some(Finishing { reply, .. }) = self.finishing.take() {
             // Whoever asked may have gone.
             let _ = reply.send(left);
         }

@@ -1,12 +1,12 @@
 //! Telling one event, once: signed, to one receiver, and what comes of it.
 
-use super::body::hex;
 use super::spool::Kind;
 use crate::intent::{Reporting, WebhookIntent};
 use crate::net;
 use crate::net::retry::{self, Retry};
 use crate::paths::Paths;
 use crate::secret::Secret;
+use crate::words;
 use ring::hmac;
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ pub fn sign(secret: &Secret, seconds: i64, body: &[u8]) -> String {
     let mut context = hmac::Context::with_key(&key);
     context.update(format!("{seconds}.").as_bytes());
     context.update(body);
-    format!("t={seconds},v1={}", hex(context.sign().as_ref()))
+    format!("t={seconds},v1={}", words::hex(context.sign().as_ref()))
 }
 
 #[cfg(test)]

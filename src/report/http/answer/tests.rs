@@ -21,7 +21,7 @@ fn at_work() -> Vec<Entry> {
 fn known(entries: &[Entry], at_work: bool, health: Option<Health>) -> Known {
     let mut fold = Fold::default();
     entries.iter().for_each(|entry| fold.push(entry));
-    Known { run: fold.status(at_work), health, progress: Vec::new(), still: Duration::ZERO }
+    Known { run: fold.status(at_work), health, progress: Vec::new(), spooled: 0, still: Duration::ZERO }
 }
 
 fn probe(name: &str, level: Level, words: &str, remedy: Option<&str>) -> ProbeStatus {

@@ -1,17 +1,19 @@
 //! How a source is read: so many bytes of it and no more, in so much time and no longer, and whole lines, because half
 //! a line may hold half a token.
 
-use super::PATIENCE;
 use super::tree::Spot;
 use crate::blocking;
 use crate::paths::{self, environment_for_children};
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+/// No source is waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Why a source was not read that another user might read.
 pub const ROOT_ONLY: &str = "only root may read it";
 
@@ -48,7 +50,7 @@ impl From<io::Error> for Fault {
 pub async fn patiently<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let read = blocking::begin("bundle".into(), work);
+    let read = blocking::begin("read".into(), work);
     let read = read.map_err(|error| Fault::Error(format!("no thread for it: {error}")))?;
     match timeout(PATIENCE, read).await {
         Ok(Ok(result)) => result,
@@ -108,7 +110,7 @@ pub async fn program(words: &[&str], limit: u64) -> Result<Text, Fault> {
             kept.drain(..beyond);
         }
         // Killed with its handle if it stays.
-        let _ = timeout(std::time::Duration::from_secs(1), child.wait()).await;
+        let _ = timeout(Duration::from_secs(1), child.wait()).await;
         Ok::<_, io::Error>(lines(&Vec::from(kept), truncated))
     };
     match timeout(PATIENCE, said).await {
