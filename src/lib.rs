@@ -12,10 +12,12 @@
 //!          └─ config                        where the intent comes from
 //!              └─ health                    the proof that a node is up
 //!                  └─ kasm                  Kasm's conventions
-//!                      └─ apt release machine   what a machine and a release are
+//!                      └─ apt dnf release machine   what a machine and a release are
 //!                          └─ intent        what the operator asked for: plain data
-//!                              └─ token net     well-formed tokens; the HTTP client
-//!                                  └─ observe record   how work tells what it does; small files of ours
+//!                              └─ token net packages   well-formed tokens; the HTTP client; waiting for a
+//!                                  │                   package manager
+//!                                  └─ observe record system   how work tells what it does; small files of
+//!                                      │               ours; processes and units
 //!                                      └─ paths error secret deadline durable blocking words reasons
 //! ```
 //!
@@ -29,6 +31,7 @@ pub mod blocking;
 pub mod cli;
 pub mod config;
 pub mod deadline;
+pub mod dnf;
 pub mod durable;
 pub mod error;
 pub mod flow;
@@ -38,6 +41,7 @@ pub mod kasm;
 pub mod machine;
 pub mod net;
 pub mod observe;
+pub mod packages;
 pub mod paths;
 pub mod preflight;
 pub mod reasons;
@@ -46,5 +50,6 @@ pub mod release;
 pub mod report;
 pub mod secret;
 pub mod step;
+pub mod system;
 pub mod token;
 pub mod words;

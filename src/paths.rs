@@ -35,10 +35,38 @@ pub fn program(name: &str, directories: impl Iterator<Item = PathBuf>) -> Option
     directories.filter(|directory| directory.is_absolute()).map(|directory| directory.join(name)).find(is_program)
 }
 
+/// A machine that has one of these has apt.
+pub const APT_SIGNS: [&str; 3] = ["/var/lib/dpkg", "/var/lib/apt", "/usr/bin/apt-get"];
 /// The timers that start apt behind our back.
 pub const APT_TIMERS: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
 /// The services those timers start.
 pub const APT_SERVICES: [&str; 2] = ["apt-daily.service", "apt-daily-upgrade.service"];
+/// A machine that has one of these has dnf, or yum.
+pub const DNF_SIGNS: [&str; 4] = ["/usr/bin/dnf", "/usr/bin/dnf5", "/usr/bin/yum", "/usr/bin/microdnf"];
+/// The units that start dnf behind our back: dnf 4's and dnf 5's own, and RHEL 7's yum-cron, a service that does
+/// nothing but keep the file without which its cron jobs do nothing.
+pub const DNF_TIMERS: [&str; 9] = [
+    "dnf-makecache.timer",
+    "dnf-automatic.timer",
+    "dnf-automatic-download.timer",
+    "dnf-automatic-install.timer",
+    "dnf-automatic-notifyonly.timer",
+    "dnf5-makecache.timer",
+    "dnf5-automatic-install.timer",
+    "yum-makecache.timer",
+    "yum-cron.service",
+];
+/// The services those timers start.
+pub const DNF_SERVICES: [&str; 8] = [
+    "dnf-makecache.service",
+    "dnf-automatic.service",
+    "dnf-automatic-download.service",
+    "dnf-automatic-install.service",
+    "dnf-automatic-notifyonly.service",
+    "dnf5-makecache.service",
+    "dnf5-automatic.service",
+    "yum-makecache.service",
+];
 
 /// All paths, below one root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +200,26 @@ paths! {
     apt_daily_lock = "/var/lib/apt/daily_lock";
     /// The lock of a run of unattended-upgrade (its name there is /var/run/unattended-upgrades.lock).
     unattended_lock = "/run/unattended-upgrades.lock";
+    /// rpm's lock, beside its database.
+    rpm_lock = "/var/lib/rpm/.rpm.lock";
+    /// The same where the database has moved.
+    rpm_lock_sysimage = "/usr/lib/sysimage/rpm/.rpm.lock";
+    /// dnf 4's lock of a transaction, with its process id.
+    dnf_rpmdb_lock = "/var/lib/dnf/rpmdb_lock.pid";
+    /// dnf 4's lock of its downloads.
+    dnf_download_lock = "/var/cache/dnf/download_lock.pid";
+    /// dnf 4's lock of its metadata.
+    dnf_metadata_lock = "/var/cache/dnf/metadata_lock.pid";
+    /// dnf 5's lock of a transaction.
+    dnf5_lock = "/run/dnf/rpmtransaction.lock";
+    /// libdnf's lock of a transaction.
+    libdnf_rpmdb_lock = "/run/dnf-rpmdb.lock";
+    /// libdnf's lock of its metadata.
+    libdnf_metadata_lock = "/run/dnf-metadata.lock";
+    /// libdnf's lock of a repository.
+    libdnf_repo_lock = "/run/dnf-src.lock";
+    /// yum's lock (its name there is /var/run/yum.pid).
+    yum_lock = "/run/yum.pid";
     /// Where apt reads further configuration from.
     apt_conf_dir = "/etc/apt/apt.conf.d";
     /// Our snippet there while the installer runs.

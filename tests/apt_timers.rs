@@ -1,8 +1,10 @@
 //! Pausing apt's timers, with a scripted `systemctl` that writes down what it is asked.
 
-use kasm_bootstrap::apt::timers::{Systemctl, pause, restore, restore_leftovers};
+use kasm_bootstrap::apt::MANAGER;
 use kasm_bootstrap::observe::{Observer, Silent};
+use kasm_bootstrap::packages::timers::{pause, restore, restore_leftovers};
 use kasm_bootstrap::paths::Paths;
+use kasm_bootstrap::system::systemctl::Systemctl;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -63,11 +65,11 @@ true
     }
 
     async fn pause(&self, observer: &dyn Observer) -> Vec<String> {
-        pause(&self.paths, Some(&self.systemctl), observer).await
+        pause(&MANAGER, &self.paths, Some(&self.systemctl), observer).await
     }
 
     async fn restore(&self, observer: &dyn Observer) -> Vec<String> {
-        restore(&self.paths, Some(&self.systemctl), observer).await
+        restore(&MANAGER, &self.paths, Some(&self.systemctl), observer).await
     }
 }
 
@@ -113,7 +115,7 @@ async fn what_a_run_that_died_left_paused_is_put_back_by_the_next() {
     let machine = Machine::new(&BOTH);
     machine.pause(&Silent).await;
     let told = Told::default();
-    let started = restore_leftovers(&machine.paths, Some(&machine.systemctl), &told).await;
+    let started = restore_leftovers(&MANAGER, &machine.paths, Some(&machine.systemctl), &told).await;
     assert_eq!(started, BOTH);
     assert_eq!(machine.lines("active"), BOTH);
     insta::assert_snapshot!(told.all(), @"note: an earlier run left apt-daily.timer and apt-daily-upgrade.timer paused: started again");
@@ -152,8 +154,8 @@ async fn a_systemctl_that_fails_hangs_or_is_missing_is_a_warning() {
     nix::unistd::mkfifo(&machine.file("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     fs::write(machine.file("hang-is-active"), "").unwrap();
     let hasty = machine.systemctl.clone().with_limit(Duration::from_millis(50));
-    assert!(pause(&machine.paths, Some(&hasty), &told).await.is_empty());
-    assert!(pause(&machine.paths, None, &told).await.is_empty());
+    assert!(pause(&MANAGER, &machine.paths, Some(&hasty), &told).await.is_empty());
+    assert!(pause(&MANAGER, &machine.paths, None, &told).await.is_empty());
     insta::assert_snapshot!(told.all(), @"
     warn: apt's timers are not paused: systemctl cannot say which are active: is-active told 0 states of 2 units: Failed to is-active apt-daily.timer: Unit apt-daily.timer is masked.
     warn: apt-daily.timer and apt-daily-upgrade.timer could not be paused: Failed to stop apt-daily.timer: Unit apt-daily.timer is masked. (exit status: 1)
@@ -197,4 +199,18 @@ fn systemctl_is_found_on_a_path() {
     assert!(Systemctl::find(Some(&path)).is_some());
     assert!(Systemctl::find(Some(machine.file("nowhere").as_os_str())).is_none());
     assert!(Systemctl::find(None).is_none());
+}
+
+#[tokio::test]
+async fn dnfs_timers_and_yum_cron_are_paused_and_put_back_as_apts_are() {
+    let dnf = &kasm_bootstrap::dnf::MANAGER;
+    let machine = Machine::new(&["dnf-makecache.timer", "yum-cron.service", "apt-daily.timer"]);
+    let paused = pause(dnf, &machine.paths, Some(&machine.systemctl), &Silent).await;
+    assert_eq!(paused, ["dnf-makecache.timer", "yum-cron.service"]);
+    assert_eq!(machine.lines("active"), ["apt-daily.timer"]);
+    let told = Told::default();
+    let started = restore_leftovers(dnf, &machine.paths, Some(&machine.systemctl), &told).await;
+    assert_eq!(started, paused);
+    assert_eq!(machine.lines("active"), ["apt-daily.timer", "dnf-makecache.timer", "yum-cron.service"]);
+    assert!(!machine.paths.paused_timers().exists());
 }

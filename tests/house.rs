@@ -11,10 +11,10 @@ const FLOORS: [&[&str]; 11] = [
     &["config"],
     &["health"],
     &["kasm"],
-    &["apt", "release", "machine"],
+    &["apt", "dnf", "release", "machine"],
     &["intent"],
-    &["token", "net"],
-    &["observe", "record"],
+    &["token", "net", "packages"],
+    &["observe", "record", "system"],
     &["paths", "error", "secret", "deadline", "durable", "blocking", "words", "reasons"],
 ];
 

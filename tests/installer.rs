@@ -203,7 +203,7 @@ fn the_token_reaches_neither_observer_nor_log_and_the_installers_own_log_is_remo
     assert_eq!(mode(case.attempt().join("installer.log")), 0o600);
     assert_eq!(mode(case.attempt()), 0o700);
     let error = finished.check().unwrap_err();
-    assert!(error.lost_apt_race());
+    assert!(error.lost_lock_race());
     assert!(!format!("{error:?} {error}").contains("hunter2"));
 }
 
@@ -238,7 +238,7 @@ fn a_script_that_is_killed_says_by_what() {
     let error = case.run(&Silent).check().unwrap_err();
     assert_eq!(error.to_string(), "the installer was killed by SIGKILL");
     assert_eq!(error.reason(), "installer.killed");
-    assert!(error.help().contains("out of memory") && !error.lost_apt_race());
+    assert!(error.help().contains("out of memory") && !error.lost_lock_race());
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! No text of the machine's makes the machine room panic: os-release, mountinfo, what `/proc` tells of its pressure.
+//! No text of the machine's makes the machine room panic: os-release, mountinfo, what `/proc` tells of its
+//! pressure, the process id in a lock file.
 
 #![no_main]
 
 use kasm_bootstrap::machine::{mounts, os_release, pressure, reboot};
+use kasm_bootstrap::packages::locks;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -22,4 +24,5 @@ fuzz_target!(|bytes: &[u8]| {
     pressure::parse_uptime(&text);
     pressure::parse_vmstat(&text, "oom_kill");
     reboot::packages(&text);
+    assert!(locks::parse_pid(bytes).is_none_or(|pid| pid > 0 && i32::try_from(pid).is_ok()));
 });

@@ -1,43 +1,35 @@
-//! The package manager: its locks, its timers, its packages, and what the installer's own apt is told.
+//! Debian's package manager: its locks, its timers, its packages, and what the installer's own apt is told.
 
-pub mod holder;
 pub mod locks;
 pub mod packages;
 pub mod snippet;
-pub mod timers;
-pub mod wait;
 
 use crate::error::{Exit, Explain};
-use crate::paths::{APT_SERVICES, Paths};
-use crate::words;
-use holder::Holder;
-use locks::Obstacle;
+use crate::packages::{Error as WaitError, Manager};
+use crate::paths::{APT_SERVICES, APT_SIGNS, APT_TIMERS};
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
-/// What can go wrong while the package manager is waited for.
+/// apt and dpkg.
+pub static MANAGER: Manager = Manager {
+    name: "apt",
+    both: "apt and dpkg",
+    signs: &APT_SIGNS,
+    locks: &locks::LOCKS,
+    programs: &["apt", "unattended-upgr", "dpkg"],
+    timers: &APT_TIMERS,
+    services: &APT_SERVICES,
+    puts_back: "`systemctl start apt-daily.timer apt-daily-upgrade.timer` puts them back",
+    busy: "apt.busy",
+    unreadable: "apt.lock-unreadable",
+};
+
+/// What can go wrong while apt is asked for packages.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The deadline passed and somebody still held it.
-    #[error("the package manager is still busy after {}: {}", words::span(*waited), obstacle.with(holder))]
-    Busy {
-        /// What is in the way.
-        obstacle: Obstacle,
-        /// Who, as far as it can be known.
-        holder: Holder,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-    /// A lock file is there, and it cannot be found out whether somebody holds it.
-    #[error("cannot tell whether {} is held", path.display())]
-    Unreadable {
-        /// The lock file.
-        path: PathBuf,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
+    /// It was waited for in vain.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
     /// One of apt's or dpkg's programs failed.
     #[error("{program} {how}")]
     Program {
@@ -68,8 +60,7 @@ pub struct LastWords(pub String);
 impl Explain for Error {
     fn reason(&self) -> &'static str {
         match self {
-            Error::Busy { .. } => "apt.busy",
-            Error::Unreadable { .. } => "apt.lock-unreadable",
+            Error::Wait(error) => error.reason(),
             Error::Program { .. } => "apt.failed",
             Error::Root { .. } => "apt.root",
         }
@@ -77,14 +68,7 @@ impl Explain for Error {
 
     fn help(&self) -> String {
         match self {
-            Error::Busy { holder, .. } => match (&holder.unit, holder.pid) {
-                (Some(unit), _) if APT_SERVICES.contains(&unit.as_str()) => format!(
-                    "give it more time, or end it with `systemctl stop {unit}`; `journalctl -u {unit}` shows what it does"
-                ),
-                (_, Some(pid)) => format!("`ps -fp {pid}` shows what it is; let it finish or end it, then run again"),
-                (_, None) => "`lslocks` as root shows who holds it; let it finish or end it, then run again".into(),
-            },
-            Error::Unreadable { .. } => "run as root, with /proc mounted".into(),
+            Error::Wait(error) => error.help(),
             Error::Program { .. } => {
                 "mend what it says (apt's sources, the network, `dpkg --configure -a`) and run the same command again"
                     .into()
@@ -95,15 +79,10 @@ impl Explain for Error {
 
     fn exit(&self) -> Exit {
         match self {
-            Error::Busy { .. } => Exit::PackageManager,
-            Error::Unreadable { .. } | Error::Program { .. } | Error::Root { .. } => Exit::Unexpected,
+            Error::Wait(error) => error.exit(),
+            Error::Program { .. } | Error::Root { .. } => Exit::Unexpected,
         }
     }
-}
-
-/// True if this machine has apt or dpkg at all.
-pub fn present(paths: &Paths) -> bool {
-    paths.at("/var/lib/dpkg").is_dir() || paths.at("/var/lib/apt").is_dir() || paths.at("/usr/bin/apt-get").exists()
 }
 
 /// True if apt says in this line that somebody else had a lock it needed, and that it gave up
@@ -122,11 +101,15 @@ pub fn environment() -> [(&'static str, &'static str); 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packages::locks::Obstacle;
+    use crate::system::holder::Holder;
+    use std::time::Duration;
 
     #[test]
     fn the_remedy_names_the_unit_the_pid_or_the_tool_that_finds_them() {
-        let busy = |unit: Option<&str>, pid| Error::Busy {
-            obstacle: Obstacle::Lock(locks::Lock::Lists),
+        let busy = |unit: Option<&str>, pid| WaitError::Busy {
+            manager: &MANAGER,
+            obstacle: Obstacle::Lock(&locks::LOCKS[2]),
             holder: Holder { pid, command: Some("apt-get".into()), unit: unit.map(str::to_owned) },
             waited: Duration::from_secs(300),
         };

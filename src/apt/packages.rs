@@ -1,10 +1,11 @@
 //! Packages: which are there, which could be had, and installing them. dpkg and apt are asked and told by
 //! their own programs (dpkg-query(1), apt-cache(8), apt-get(8)).
 
-use super::{Error, LastWords, environment, wait};
+use super::{Error, LastWords, MANAGER, environment};
 use crate::deadline::Deadline;
 use crate::durable;
 use crate::observe::Observer;
+use crate::packages::wait;
 use crate::paths::{Paths, environment_for_children};
 use crate::words;
 use serde::{Deserialize, Serialize};
@@ -133,7 +134,7 @@ impl<'a> Apt<'a> {
                 return Err(Error::Program { program, how, words: LastWords(words) });
             }
             self.observer.warn("apt-get lost a race for apt's locks: once more");
-            wait::until_quiet(self.paths, self.deadline, self.observer).await?;
+            wait::until_quiet(&MANAGER, self.paths, self.deadline, self.observer).await?;
         }
         Ok(())
     }

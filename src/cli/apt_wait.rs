@@ -1,9 +1,10 @@
-//! `kasm-bootstrap apt-wait`: takes the place of a script that polls `fuser`.
+//! `kasm-bootstrap apt-wait`, and `dnf-wait`, which is the same: takes the place of a script that polls `fuser`.
 
 use super::{Global, answer::Answer, duration::parse_duration, teller::Teller};
-use crate::apt::wait::{Quiet, until_quiet};
 use crate::deadline::Deadline;
 use crate::error::Failure;
+use crate::flow::packages;
+use crate::packages::wait::Quiet;
 use crate::words;
 use serde_json::json;
 use std::time::Duration;
@@ -19,13 +20,15 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     let teller = Teller::new(global);
-    let quiet = until_quiet(&global.paths(), Deadline::after(args.timeout), &teller).await?;
+    let paths = global.paths();
+    let manager = packages::manager(&paths).map(|manager| manager.name);
+    let quiet = packages::until_quiet(&paths, Deadline::after(args.timeout), &teller).await?;
     Ok(match quiet {
-        Quiet::NoApt => Answer::new(
-            "this machine has no apt: nothing to wait for",
-            json!({ "quiet": true, "apt": false, "waited_ms": 0, "holders": [] }),
+        None => Answer::new(
+            format!("{}: nothing to wait for", packages::nobody()),
+            json!({ "quiet": true, "apt": false, "manager": null, "waited_ms": 0, "holders": [] }),
         ),
-        Quiet::Free { waited, holders } => {
+        Some(Quiet { waited, holders }) => {
             let text = match holders.is_empty() {
                 true => "the package manager is free".to_owned(),
                 false => {
@@ -34,7 +37,11 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
                 }
             };
             let waited = words::millis(waited);
-            Answer::new(text, json!({ "quiet": true, "apt": true, "waited_ms": waited, "holders": holders }))
+            let apt = manager == Some("apt");
+            let json = json!({
+                "quiet": true, "apt": apt, "manager": manager, "waited_ms": waited, "holders": holders
+            });
+            Answer::new(text, json)
         }
     })
 }

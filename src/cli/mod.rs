@@ -115,7 +115,8 @@ enum Command {
     Token(token::Args),
     /// Tell the manager of a server pool how far this machine is
     Checkin(checkin::Args),
-    /// Wait until apt and dpkg are free (takes the place of apt-wait.sh)
+    /// Wait until apt or dnf is free
+    #[command(visible_alias = "dnf-wait")]
     AptWait(apt_wait::Args),
     /// Fetch, verify and unpack a kasm_release
     Release(release::Args),

@@ -4,6 +4,7 @@ pub mod bake;
 pub mod boot;
 pub mod bundle;
 pub mod install;
+pub mod packages;
 mod read;
 pub mod repair;
 pub mod rollback;

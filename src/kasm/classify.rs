@@ -2,6 +2,7 @@
 //! coarse, the markers are not).
 
 use crate::apt;
+use crate::dnf;
 use std::fmt;
 
 /// How the installer's process ended.
@@ -53,7 +54,7 @@ pub enum Marker {
     RateLimited,
     /// No space.
     DiskFull,
-    /// Another program held a lock of apt or dpkg.
+    /// Another program held a lock of the package manager.
     PackageManagerBusy,
     /// A name does not resolve.
     NameResolution,
@@ -89,7 +90,7 @@ impl Marker {
             Marker::ComposeTooOld => any(&["client version "]) && any(&["is too old"]),
             Marker::RateLimited => any(&["toomanyrequests"]),
             Marker::DiskFull => any(&["No space left on device"]),
-            Marker::PackageManagerBusy => apt::has_lost_a_race(line),
+            Marker::PackageManagerBusy => apt::has_lost_a_race(line) || dnf::has_lost_a_race(line),
             Marker::NameResolution => {
                 any(&["Unable to resolve", "Could not resolve host", "Temporary failure resolving"])
             }
@@ -155,7 +156,7 @@ impl Marker {
             Marker::DiskFull => {
                 "free space below /var and /opt (`df -h` shows where), or give the machine a bigger disk"
             }
-            Marker::PackageManagerBusy => "`kasm-bootstrap apt-wait` waits until apt and dpkg are free; then run again",
+            Marker::PackageManagerBusy => "`kasm-bootstrap apt-wait` waits until nobody holds it; then run again",
             Marker::NameResolution => "check /etc/resolv.conf and that the machine's DNS servers answer",
             Marker::Fatal => "the installer's own words above say what is wrong",
         }
@@ -223,6 +224,7 @@ mod tests {
             ("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1", Marker::PackageManagerBusy),
             ("E: Unable to lock directory /var/lib/apt/lists/", Marker::PackageManagerBusy),
             ("Failed to lock apt for exclusive operation", Marker::PackageManagerBusy),
+            ("RPM: error: can't create transaction lock on /var/lib/rpm/.rpm.lock", Marker::PackageManagerBusy),
             ("tar: write error: No space left on device", Marker::DiskFull),
             ("toomanyrequests: You have reached your pull rate limit", Marker::RateLimited),
             ("Error response from daemon: client version 1.42 is too old.", Marker::ComposeTooOld),
@@ -233,6 +235,7 @@ mod tests {
             assert_eq!(findings.iter().map(|finding| finding.marker).collect::<Vec<_>>(), [marker], "{line}");
         }
         assert_eq!(look(&["Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend."]), []);
+        assert_eq!(look(&["Waiting for process with pid 812 to finish."]), []);
         assert_eq!(look(&["sudo: unable to resolve host vm: Name or service not known"]), []);
     }
 

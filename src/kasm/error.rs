@@ -122,9 +122,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// True if the installer failed because another program held a lock of apt or dpkg, and for nothing
+    /// True if the installer failed because another program held a lock of the package manager, and for nothing
     /// that explains the failure better: waiting and running it again may help.
-    pub fn lost_apt_race(&self) -> bool {
+    pub fn lost_lock_race(&self) -> bool {
         use super::classify::Marker;
         match self {
             Error::Failed { ended: Ended::Code(_), findings, .. } => {

@@ -103,7 +103,8 @@ impl Facts {
     }
 }
 
-fn os(paths: &Paths) -> Option<Os> {
+/// What the machine's os-release says; `None` if it has none.
+pub fn os(paths: &Paths) -> Option<Os> {
     [paths.os_release(), paths.os_release_vendor()]
         .iter()
         .find_map(|path| read_small(path).ok())

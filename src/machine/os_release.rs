@@ -30,6 +30,11 @@ impl Os {
         std::iter::once(&self.id).chain(&self.id_like).any(|id| ids.contains(&id.as_str()))
     }
 
+    /// The version up to its first dot: `9` of `9.4`.
+    pub fn major(&self) -> Option<&str> {
+        self.version_id.as_deref().map(|version| version.split('.').next().unwrap_or(version))
+    }
+
     /// True for a distribution with Red Hat's packages, by what it calls itself like.
     pub fn is_red_hat(&self) -> bool {
         self.is_like(&["rhel", "fedora", "centos"])
@@ -38,9 +43,11 @@ impl Os {
 
 /// How packages are installed on this distribution.
 pub fn install_command(os: Option<&Os>) -> &'static str {
-    match os.is_some_and(Os::is_red_hat) {
-        true => "dnf install -y",
-        false => "apt-get install -y",
+    match os {
+        // Red Hat's family has dnf from 8 on.
+        Some(os) if os.is_red_hat() && os.major() == Some("7") => "yum install -y",
+        Some(os) if os.is_red_hat() => "dnf install -y",
+        _ => "apt-get install -y",
     }
 }
 

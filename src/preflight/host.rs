@@ -71,8 +71,7 @@ pub(super) fn os(context: &Context) -> BoxFuture<'_, Verdict> {
 }
 
 fn supported(os: &Os) -> bool {
-    let Some(version) = os.version_id.as_deref() else { return false };
-    let major = version.split('.').next().unwrap_or(version);
+    let (Some(version), Some(major)) = (os.version_id.as_deref(), os.major()) else { return false };
     let versions = SUPPORTED.iter().find(|(id, _)| *id == os.id).map(|(_, versions)| *versions);
     versions.unwrap_or_default().iter().any(|known| *known == version || *known == major)
 }
@@ -214,6 +213,33 @@ mod tests {
             assert!(!newer(&os(id, version)), "{id} {version}");
         }
         assert!(newer(&os_release::parse("ID=debian\n")));
+    }
+
+    /// As their packages `*-release` write the file; `false`: not on Kasm's list.
+    const RED_HATS: [(&str, &str, bool); 12] = [
+        ("Rocky Linux 8.10", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"8.10\"", true),
+        ("Rocky Linux 9.4", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.4\"", true),
+        ("AlmaLinux 8.10", "ID=\"almalinux\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"8.10\"", true),
+        ("AlmaLinux 9.5", "ID=\"almalinux\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.5\"", true),
+        ("Red Hat Enterprise Linux 8.10", "ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"8.10\"", true),
+        ("Red Hat Enterprise Linux 9.4", "ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"9.4\"", true),
+        ("Red Hat Enterprise Linux Server 7.9", "ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"7.9\"", false),
+        ("Oracle Linux Server 7.9", "ID=\"ol\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"7.9\"", true),
+        ("Oracle Linux Server 8.9", "ID=\"ol\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"8.9\"", true),
+        ("Oracle Linux Server 9.4", "ID=\"ol\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"9.4\"", true),
+        ("CentOS Stream 9", "ID=\"centos\"\nID_LIKE=\"rhel fedora\"\nVERSION_ID=\"9\"", true),
+        ("Fedora Linux 41", "ID=fedora\nVERSION_ID=41", false),
+    ];
+
+    #[test]
+    fn red_hats_family_is_known_by_its_files_and_judged_by_its_versions() {
+        for (pretty, lines, on_the_list) in RED_HATS {
+            let text = format!("NAME=\"x\"\n{lines}\nPLATFORM_ID=\"platform:el\"\nPRETTY_NAME=\"{pretty}\"\n");
+            let os = os_release::parse(&text);
+            assert_eq!((os.name().as_str(), os.is_red_hat(), supported(&os)), (pretty, true, on_the_list));
+            let expected = if os.major() == Some("7") { "yum install -y" } else { "dnf install -y" };
+            assert_eq!(install_command(Some(&os)), expected, "{pretty}");
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //! (docs/kasm-facts.md, 2).
 
 use super::{Context, NOT_BELOW_ROOT, Verdict};
-use crate::apt::holder::Holder;
 use crate::intent::Role;
 use crate::kasm::layout::Installed;
 use crate::machine::sockets;
+use crate::system::holder::Holder;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 /// HTTPS, the port of a node's own proxy unless `-L` names another.

@@ -2,10 +2,12 @@
 //! over most of what it does with apt.
 
 use super::{Bake, Error, left_out};
+use crate::apt;
 use crate::apt::packages::{Apt, Package};
-use crate::apt::{self, wait};
 use crate::error::Failure;
-use crate::flow::install::systemctl;
+use crate::flow::packages::systemctl;
+use crate::machine::{facts, os_release::install_command};
+use crate::packages::{timers, wait};
 use crate::step::{Context, Finish};
 use std::time::Duration;
 
@@ -50,15 +52,15 @@ pub(super) async fn install(work: &Bake, cx: Context<'_>) -> Result<Finish, Fail
         Some(names) => names.iter().map(|name| vec![name.as_str()]).collect(),
         None => NEEDED.iter().map(|group| group.to_vec()).collect(),
     };
-    if !apt::present(&work.paths) {
-        return Ok(Finish::Warned(
-            "this distribution has no apt: install Docker, its compose plugin, openssl, lsof, curl, iproute, iptables, \
-             gnupg2, sudo, fuse and wireguard-tools with its own package manager"
-                .into(),
-        ));
+    if !apt::MANAGER.is_there(&work.paths) {
+        let command = install_command(facts::os(&work.paths).as_ref());
+        return Ok(Finish::Warned(format!(
+            "packages are put in with apt only, and this machine has none: `{command} openssl lsof curl iproute iptables \
+             gnupg2 sudo fuse`, and Docker with its compose plugin from Docker's repository"
+        )));
     }
-    apt::timers::pause(&work.paths, systemctl().as_ref(), cx.observer).await;
-    wait::until_quiet(&work.paths, cx.deadline.within(PATIENCE), cx.observer).await?;
+    timers::pause(&apt::MANAGER, &work.paths, systemctl().as_ref(), cx.observer).await;
+    wait::until_quiet(&apt::MANAGER, &work.paths, cx.deadline.within(PATIENCE), cx.observer).await?;
     let apt = Apt::new(&work.paths, cx.deadline, cx.observer)?;
     let bare: Vec<&str> = groups.iter().flatten().map(|name| named(name)).collect();
     let before = apt.installed(&bare).await?;

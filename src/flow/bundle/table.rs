@@ -98,7 +98,7 @@ pub const ITEMS: &[Item] = &[
     item("node/bad-releases.json", From::File("/var/lib/kasm-bootstrap/bad-releases.json"), 64, "releases that were tried here and put back"),
     item("node/repair.json", From::File("/var/lib/kasm-bootstrap/repair.json"), 64, "a repair of tokens that is open"),
     item("node/baked.json", From::File("/var/lib/kasm-bootstrap/baked.json"), 64, "what the image brought"),
-    item("node/paused-timers.json", From::File("/var/lib/kasm-bootstrap/paused-timers.json"), 64, "timers of apt's that are paused"),
+    item("node/paused-timers.json", From::File("/var/lib/kasm-bootstrap/paused-timers.json"), 64, "timers of the package manager's that are paused"),
     item("node/files.txt", From::Fact(Fact::Listing), 256, "names, sizes and modes in our directories and Kasm's"),
     item("docker/version.json", From::Docker(Topic::Version), 64, "which Docker it is"),
     item("docker/info.json", From::Docker(Topic::Info), 128, "how Docker is set up"),

@@ -1,9 +1,10 @@
 //! What comes before anything on the machine is changed: leftovers, tokens, is it there already,
 //! preflight.
 
+use super::super::packages;
 use super::super::repair;
 use super::super::upgrade::record::{Open, Phase};
-use super::{Install, systemctl};
+use super::Install;
 use crate::apt;
 use crate::deadline::Deadline;
 use crate::durable;
@@ -61,7 +62,7 @@ pub(in crate::flow) fn still_open(open: &Open) -> Failure {
 /// What a killed run has left, whatever it was to do.
 pub(in crate::flow) async fn put_back(paths: &Paths, cx: Context<'_>) -> Result<Finish, Failure> {
     let mut put_back = Vec::new();
-    let restored = apt::timers::restore_leftovers(paths, systemctl().as_ref(), cx.observer).await;
+    let restored = packages::restore_leftovers(paths, cx.observer).await;
     if !restored.is_empty() {
         put_back.push(format!("started {} again", restored.join(" and ")));
     }

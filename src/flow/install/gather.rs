@@ -1,13 +1,14 @@
 //! What can wait at the same time waits at the same time: the release, the manager, the package
 //! manager, swap.
 
-use super::{Install, systemctl};
-use crate::apt::{self, wait::Quiet};
+use super::super::packages;
+use super::Install;
 use crate::blocking;
 use crate::error::Failure;
 use crate::intent::AddressChoice;
 use crate::machine::{address, cloud, swap};
 use crate::observe::Silent;
+use crate::packages::{locks, timers, wait};
 use crate::release::{self, Tarball, Verified};
 use crate::step::{Context, Finish};
 use crate::words;
@@ -46,26 +47,38 @@ pub async fn manager(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
 }
 
 /// A package manager that nobody uses, and timers that will not start it.
-pub async fn packages(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
+pub async fn quiet(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     if work.installed.get() {
         return Ok(Finish::Skipped(INSTALLED.into()));
     }
-    if !apt::present(&work.paths) {
-        return Ok(Finish::Skipped("this machine has no apt".into()));
-    }
-    let paused = apt::timers::pause(&work.paths, systemctl().as_ref(), cx.observer).await;
-    let quiet = apt::wait::until_quiet(&work.paths, cx.deadline, cx.observer).await?;
+    let Some(manager) = packages::manager(&work.paths) else {
+        return Ok(Finish::Skipped(packages::nobody()));
+    };
+    let paused = timers::pause(manager, &work.paths, packages::systemctl().as_ref(), cx.observer).await;
+    let quiet = wait::until_quiet(manager, &work.paths, cx.deadline, cx.observer).await?;
     let paused = match paused.is_empty() {
         true => String::new(),
         false => format!("; {} paused for this run", paused.join(" and ")),
     };
-    Ok(match quiet {
-        Quiet::NoApt => Finish::Skipped("this machine has no apt".into()),
-        Quiet::Free { holders, .. } if holders.is_empty() => Finish::Done(format!("apt and dpkg are free{paused}")),
-        Quiet::Free { waited, holders } => {
-            Finish::Done(format!("free after {}, held by {}{paused}", words::span(waited), holders.join(", then ")))
+    let done = match quiet.holders.is_empty() {
+        true => format!("{} are free{paused}", manager.both),
+        false => {
+            let (waited, holders) = (words::span(quiet.waited), quiet.holders.join(", then "));
+            format!("free after {waited}, held by {holders}{paused}")
         }
-    })
+    };
+    let stale = locks::stale(manager, &work.paths);
+    if stale.is_empty() {
+        return Ok(Finish::Done(done));
+    }
+    let stale = stale.iter().map(|(path, holder)| {
+        let (path, name) = (work.paths.shown(path), manager.name);
+        format!(
+            "; {} names {holder}, which is none of {name}'s: {name} would wait for it, remove the file",
+            path.display()
+        )
+    });
+    Ok(Finish::Warned(done + &stale.collect::<String>()))
 }
 
 /// Swap, where it was asked for and the machine has none. Missing swap does not keep a node from coming

@@ -1,5 +1,6 @@
 //! The installer's run, a bounded number of times, and the proof of what it left.
 
+use super::super::packages;
 use super::Install;
 use crate::apt;
 use crate::blocking;
@@ -25,7 +26,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// So often is the installer run when others take apt's locks from under it.
+/// So often is the installer run when others take the package manager's locks from under it.
 pub(in crate::flow) const RUNS: u32 = 3;
 /// So many attempts are kept for reading.
 const ATTEMPTS_KEPT: u32 = 10;
@@ -78,10 +79,13 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
     let finished = loop {
         match supervised(work, &command, attempt, cx).await {
             Ok(finished) => break finished,
-            Err(error) if error.lost_apt_race() && runs < RUNS && Installed::read(&work.paths).is_none() => {
+            Err(error) if error.lost_lock_race() && runs < RUNS && Installed::read(&work.paths).is_none() => {
                 runs += 1;
-                cx.observer.warn("the installer lost a race for apt's locks before anything was installed: once more");
-                apt::wait::until_quiet(&work.paths, cx.deadline, cx.observer).await?;
+                let whose = packages::owner(&work.paths).name;
+                cx.observer.warn(&format!(
+                    "the installer lost a race for {whose}'s locks before anything was installed: once more"
+                ));
+                packages::until_quiet(&work.paths, cx.deadline, cx.observer).await?;
                 attempt = new_attempt(&work.paths)?;
             }
             Err(error) => return Err(judge(work, error)),

@@ -14,6 +14,7 @@ mod images;
 pub(in crate::flow) mod installer;
 mod settings;
 
+use super::packages;
 use super::run::{Ready, Report, fingerprint};
 use crate::apt;
 use crate::error::Failure;
@@ -134,8 +135,8 @@ impl Install {
                 |work, cx| Box::pin(gather::manager(work, cx))
             })
             .within(intent.manager.wait),
-            Step::new("packages", &["preflight"], "pause apt's timers and wait until apt and dpkg are free", {
-                |work, cx| Box::pin(gather::packages(work, cx))
+            Step::new("packages", &["preflight"], packages::about(&self.paths), {
+                |work, cx| Box::pin(gather::quiet(work, cx))
             })
             .within(intent.apt_wait),
             Step::new("swap", &["preflight"], swap, |work, cx| Box::pin(gather::swap(work, cx))),
@@ -291,16 +292,11 @@ async fn execute(
 /// the run's lock.
 pub async fn put_back(paths: &Paths) -> Vec<String> {
     let collect = Collect::default();
-    let systemctl = systemctl();
-    apt::timers::restore(paths, systemctl.as_ref(), &collect).await;
+    packages::restore(paths, &collect).await;
     if let Err(error) = apt::snippet::remove(paths) {
         collect.warn(&format!("{} cannot be removed: {error}", paths.apt_snippet().display()));
     }
     collect.warnings()
-}
-
-pub(super) fn systemctl() -> Option<apt::timers::Systemctl> {
-    apt::timers::Systemctl::find(std::env::var_os("PATH").as_deref())
 }
 
 /// Keeps warnings for later.

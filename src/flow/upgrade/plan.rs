@@ -2,6 +2,7 @@
 
 use super::{Change, before, prove, script};
 use crate::flow::install::{self, gather};
+use crate::flow::packages;
 use crate::flow::run::fingerprint;
 use crate::step::{Plan, Step};
 
@@ -48,8 +49,8 @@ impl Change {
                 |work: &Change, cx| Box::pin(gather::manager(&work.install, cx))
             })
             .within(intent.manager.wait),
-            Step::new("packages", &["preflight"], "pause apt's timers and wait until apt and dpkg are free", {
-                |work: &Change, cx| Box::pin(gather::packages(&work.install, cx))
+            Step::new("packages", &["preflight"], packages::about(self.paths()), {
+                |work: &Change, cx| Box::pin(gather::quiet(&work.install, cx))
             })
             .within(intent.apt_wait),
             Step::new("address", &["manager"], "see where this node is reached: as it was", |work, cx| {

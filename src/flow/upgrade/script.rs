@@ -2,9 +2,9 @@
 
 use super::record::{Open, Phase, SNAPSHOT_PREFIX};
 use super::{Change, before};
-use crate::apt;
 use crate::error::{Exit, Failure};
 use crate::flow::install::installer;
+use crate::flow::packages;
 use crate::health;
 use crate::intent::Role;
 use crate::kasm;
@@ -90,13 +90,16 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
         match installer::supervised(install, &command, open.attempt, cx).await {
             Ok(finished) => break finished,
             Err(error)
-                if error.lost_apt_race()
+                if error.lost_lock_race()
                     && runs < installer::RUNS
                     && Installed::read(paths).as_ref() == Some(&work.old) =>
             {
                 runs += 1;
-                cx.observer.warn("upgrade.sh lost a race for apt's locks before the links were moved: once more");
-                apt::wait::until_quiet(paths, cx.deadline, cx.observer).await?;
+                let whose = packages::owner(paths).name;
+                cx.observer.warn(&format!(
+                    "upgrade.sh lost a race for {whose}'s locks before the links were moved: once more"
+                ));
+                packages::until_quiet(paths, cx.deadline, cx.observer).await?;
             }
             Err(error) => return Err(installer::judge(install, error)),
         }

@@ -2,9 +2,9 @@
 //! and one which is in use is not.
 
 use super::super::status_file::run_directory;
-use crate::apt::holder::Holder;
 use crate::machine::sockets;
 use crate::paths::Paths;
+use crate::system::holder::Holder;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 use std::fs::{self, File, TryLockError};

@@ -1,12 +1,14 @@
 use super::*;
+use crate::apt::MANAGER;
+use crate::apt::locks::LOCKS;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 fn scratch() -> (tempfile::TempDir, Paths) {
     let directory = tempfile::tempdir().unwrap();
     let paths = Paths::below(directory.path());
-    for lock in Lock::ALL {
-        let path = lock.path(&paths);
+    for lock in &LOCKS {
+        let path = (lock.file)(&paths);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "").unwrap();
     }
@@ -16,22 +18,23 @@ fn scratch() -> (tempfile::TempDir, Paths) {
 #[test]
 fn a_file_that_is_merely_open_is_not_locked() {
     let (_directory, paths) = scratch();
-    let _open: Vec<File> = Lock::ALL.map(|lock| File::options().write(true).open(lock.path(&paths)).unwrap()).into();
-    assert_eq!(look(&paths).unwrap(), None);
+    let _open: Vec<File> =
+        LOCKS.iter().map(|lock| File::options().write(true).open((lock.file)(&paths)).unwrap()).collect();
+    assert_eq!(look(&MANAGER, &paths).unwrap(), None);
 }
 
 #[test]
 fn nothing_is_made_where_there_is_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    assert_eq!(look(&Paths::below(directory.path())).unwrap(), None);
+    assert_eq!(look(&MANAGER, &Paths::below(directory.path())).unwrap(), None);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn every_lock_is_seen_on_an_open_file_description_and_its_holder_found() {
-    for lock in [Lock::Frontend, Lock::Dpkg, Lock::Lists, Lock::Archives, Lock::Unattended] {
+    for lock in LOCKS.iter().filter(|lock| lock.way == Way::Fcntl) {
         let (_directory, paths) = scratch();
-        let file = File::options().write(true).open(lock.path(&paths)).unwrap();
+        let file = File::options().write(true).open((lock.file)(&paths)).unwrap();
         let wanted = libc::flock {
             l_type: libc::F_WRLCK as libc::c_short,
             l_whence: libc::SEEK_SET as libc::c_short,
@@ -40,13 +43,13 @@ fn every_lock_is_seen_on_an_open_file_description_and_its_holder_found() {
             l_pid: 0,
         };
         fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).unwrap();
-        let held = look(&paths).unwrap().expect("the lock is held");
+        let held = look(&MANAGER, &paths).unwrap().expect("the lock is held");
         assert_eq!((held.obstacle, held.pid, held.kind), (Obstacle::Lock(lock), None, Kind::Ofd));
         assert_eq!(held.holder(&paths).pid, Some(std::process::id()));
         // Who may not open it finds the same in the kernel's list.
-        assert_eq!(listed(&lock.path(&paths), |kind| kind != Kind::Flock).unwrap(), Some((None, Kind::Ofd)));
+        assert_eq!(listed(&(lock.file)(&paths), |kind| kind != Kind::Flock).unwrap(), Some((None, Kind::Ofd)));
         drop(file);
-        assert_eq!(look(&paths).unwrap(), None);
+        assert_eq!(look(&MANAGER, &paths).unwrap(), None);
     }
 }
 
@@ -58,23 +61,23 @@ fn a_flock_counts_on_the_daily_jobs_file_and_nowhere_else() {
         use std::os::fd::AsRawFd;
         nix::fcntl::flock(file.as_raw_fd(), nix::fcntl::FlockArg::LockExclusiveNonblock).unwrap();
     };
-    let dpkg = File::open(Lock::Frontend.path(&paths)).unwrap();
+    let dpkg = File::open(paths.dpkg_frontend_lock()).unwrap();
     lock(&dpkg);
-    assert_eq!(look(&paths).unwrap(), None, "dpkg itself does not see a flock there either");
-    let daily = File::open(Lock::Daily.path(&paths)).unwrap();
+    assert_eq!(look(&MANAGER, &paths).unwrap(), None, "dpkg itself does not see a flock there either");
+    let daily = File::open(paths.apt_daily_lock()).unwrap();
     lock(&daily);
-    let held = look(&paths).unwrap().expect("the daily job runs");
-    assert_eq!(held.obstacle, Obstacle::Lock(Lock::Daily));
+    let held = look(&MANAGER, &paths).unwrap().expect("the daily job runs");
+    assert_eq!(held.obstacle, Obstacle::Lock(&LOCKS[5]));
     assert_eq!(held.holder(&paths).pid, Some(std::process::id()));
 }
 
 #[test]
 fn a_link_in_a_locks_place_is_an_error_and_not_followed() {
     let (_directory, paths) = scratch();
-    let path = Lock::Dpkg.path(&paths);
+    let path = paths.dpkg_lock();
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-    let error = look(&paths).unwrap_err();
+    let error = look(&MANAGER, &paths).unwrap_err();
     assert!(error.to_string().ends_with("/var/lib/dpkg/lock is held"), "{error}");
 }
 
@@ -92,13 +95,49 @@ fn a_service_runs_only_while_a_process_of_apts_is_in_its_control_group() {
     helper.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     // A daemon that was left behind in the group, and one that is gone.
     fs::write(group.join("cgroup.procs"), format!("{}\n4194305\n", std::process::id())).unwrap();
-    assert_eq!(running(directory.path()), None);
+    assert_eq!(running(&MANAGER, directory.path()), None);
     fs::write(group.join("cgroup.procs"), format!("{}\n{}\n", std::process::id(), helper.id())).unwrap();
-    let held = running(directory.path()).expect("apt-helper is one of apt's");
+    let held = running(&MANAGER, directory.path()).expect("apt-helper is one of apt's");
     assert_eq!(held.obstacle, Obstacle::Run("apt-daily.service"));
     let holder = held.holder(&Paths::default());
     assert_eq!((holder.pid, holder.command.as_deref()), (Some(helper.id()), Some("apt-helper")));
     drop(helper.stdin.take());
     helper.wait().unwrap();
-    assert_eq!(running(directory.path()), None);
+    assert_eq!(running(&MANAGER, directory.path()), None);
+}
+
+#[test]
+fn every_fcntl_lock_of_red_hats_family_is_seen_too() {
+    for lock in crate::dnf::locks::LOCKS.iter().filter(|lock| lock.way == Way::Fcntl) {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::below(directory.path());
+        let path = (lock.file)(&paths);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = File::create(&path).unwrap();
+        assert_eq!(look(&crate::dnf::MANAGER, &paths).unwrap(), None);
+        let wanted = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).unwrap();
+        let held = look(&crate::dnf::MANAGER, &paths).unwrap().expect("the lock is held");
+        assert_eq!((held.obstacle, held.holder(&paths).pid), (Obstacle::Lock(lock), Some(std::process::id())));
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_process_id_is_read_as_it_was_written_and_nothing_else_is_one(
+        pid in 1u32..=4_194_304, blank in "[ \t]{0,3}", rest in "(\n.{0,9})?", bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+    ) {
+        proptest::prop_assert_eq!(parse_pid(format!("{blank}{pid}{rest}").as_bytes()), Some(pid));
+        if let Some(pid) = parse_pid(&bytes) {
+            proptest::prop_assert!(pid >= 1 && pid <= i32::MAX as u32);
+        }
+    }
 }

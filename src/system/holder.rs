@@ -54,8 +54,19 @@ impl Holder {
     }
 }
 
+/// The names a process goes by: the one it gave itself, its program's, and its script's if there may be one; none if
+/// it is gone. The last is an argument and may be anything: it is for comparing, never for showing.
+pub fn names(pid: u32) -> Vec<String> {
+    let directory = Path::new("/proc").join(pid.to_string());
+    let Some(comm) = read(&directory.join("comm")) else { return Vec::new() };
+    let cmdline = read(&directory.join("cmdline")).unwrap_or_default();
+    let words = cmdline.split(|&byte| byte == 0).take(2).map(String::from_utf8_lossy);
+    let words = words.filter(|word| !word.starts_with('-')).map(|word| base_name(&word).to_owned());
+    std::iter::once(String::from_utf8_lossy(&comm).trim_end().to_owned()).chain(words).collect()
+}
+
 /// A file below `/proc`, bounded; `None` if it cannot be read (any more).
-pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
+pub fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(READ_LIMIT).read_to_end(&mut bytes).ok()?;
     Some(bytes)
@@ -68,7 +79,7 @@ fn command(comm: &[u8], cmdline: &[u8]) -> Option<String> {
     let mut words = cmdline.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word));
     let program = words.next().map(|word| base_name(&word).to_owned()).unwrap_or_default();
     let script = words.next().filter(|word| !word.starts_with('-')).map(|word| base_name(&word).to_owned());
-    let interpreted = ["python", "perl", "sh", "bash", "dash"].iter().any(|name| {
+    let interpreted = ["platform-python", "python", "perl", "sh", "bash", "dash"].iter().any(|name| {
         program.strip_prefix(name).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
     });
     let script = script.filter(|name| interpreted && !name.is_empty());
@@ -103,8 +114,8 @@ fn unit(cgroup: &str) -> Option<String> {
 
 /// How a lock came about. They do not see each other: a `flock` keeps no `fcntl` away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `fcntl(F_SETLK)`, the kind apt and dpkg use. Belongs to a process.
+pub enum Kind {
+    /// `fcntl(F_SETLK)`, the kind apt, dpkg and rpm use. Belongs to a process.
     Posix,
     /// `fcntl(F_OFD_SETLK)`. Belongs to an open file, and excludes the kind above.
     Ofd,
@@ -114,17 +125,20 @@ pub(super) enum Kind {
 
 /// One lock that is held, out of `/proc/locks` (proc_locks(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
+    /// How it came about.
     pub kind: Kind,
     /// Who took it; that process may be gone while others hold the open file.
     pub pid: Option<u32>,
+    /// The file's device: its major and its minor number.
     pub device: (u64, u64),
+    /// The file's number on it.
     pub inode: u64,
 }
 
 /// The held locks in a `/proc/locks`. Waiters (`->`) hold nothing; leases and what this does not know
 /// are passed over.
-pub(super) fn parse_locks(text: &str) -> impl Iterator<Item = Entry> {
+pub fn parse_locks(text: &str) -> impl Iterator<Item = Entry> {
     text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         words.next()?.strip_suffix(':')?;
@@ -148,7 +162,7 @@ pub(super) fn parse_locks(text: &str) -> impl Iterator<Item = Entry> {
 ///
 /// Where the lock belongs to the open file and not to a process, this is the only way to a name:
 /// `/proc/PID/fdinfo/FD` has a `lock:` line for it (proc_pid_fdinfo(5)).
-pub(super) fn search(file: &Path, kind: Kind) -> Option<u32> {
+pub fn search(file: &Path, kind: Kind) -> Option<u32> {
     let wanted = fs::symlink_metadata(file).ok()?;
     let name = file.file_name()?;
     let mut looked_at = 0;

@@ -1,13 +1,13 @@
-//! Waiting until the package manager is free.
+//! Waiting until a package manager is free.
 //!
 //! Polling, because the one way to be woken is to queue for the lock, and whoever queues also takes it
 //! and so keeps others from it. One look costs some tens of microseconds.
 
-use super::holder::Holder;
-use super::{Error, locks, present};
+use super::{Error, Manager, locks};
 use crate::deadline::Deadline;
 use crate::observe::{Observer, Wait};
 use crate::paths::Paths;
+use crate::system::holder::Holder;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
@@ -16,18 +16,13 @@ const INTERVAL: Duration = Duration::from_millis(25);
 /// So many holders are remembered by name.
 const MOST_HOLDERS: usize = 64;
 
-/// The package manager is out of the way.
+/// Nobody holds a lock of the package manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Quiet {
-    /// This machine has neither apt nor dpkg.
-    NoApt,
-    /// Nobody holds a lock.
-    Free {
-        /// How long that took.
-        waited: Duration,
-        /// Who held it meanwhile, one after the other; empty if it was free at once.
-        holders: Vec<String>,
-    },
+pub struct Quiet {
+    /// How long that took.
+    pub waited: Duration,
+    /// Who held it meanwhile, one after the other; empty if it was free at once.
+    pub holders: Vec<String>,
 }
 
 /// Waits until nobody uses the package manager (see [`locks`] for what counts), and tells the observer
@@ -36,10 +31,12 @@ pub enum Quiet {
 ///
 /// # Errors
 /// [`Error::Busy`] once the deadline has passed; [`Error::Unreadable`].
-pub async fn until_quiet(paths: &Paths, deadline: Deadline, observer: &dyn Observer) -> Result<Quiet, Error> {
-    if !present(paths) {
-        return Ok(Quiet::NoApt);
-    }
+pub async fn until_quiet(
+    manager: &'static Manager,
+    paths: &Paths,
+    deadline: Deadline,
+    observer: &dyn Observer,
+) -> Result<Quiet, Error> {
     let start = Instant::now();
     let mut holders: Vec<String> = Vec::new();
     let mut last: Option<(locks::Held, Holder)> = None;
@@ -48,11 +45,11 @@ pub async fn until_quiet(paths: &Paths, deadline: Deadline, observer: &dyn Obser
     loop {
         // A second look at once: the first sees one lock after the other, and somebody may have let go
         // of the last and taken the first meanwhile.
-        let held = match locks::look(paths)? {
+        let held = match locks::look(manager, paths)? {
             Some(held) => held,
-            None => match locks::look(paths)? {
+            None => match locks::look(manager, paths)? {
                 Some(held) => held,
-                None => return Ok(Quiet::Free { waited: start.elapsed(), holders }),
+                None => return Ok(Quiet { waited: start.elapsed(), holders }),
             },
         };
         let holder = match &last {
@@ -68,7 +65,7 @@ pub async fn until_quiet(paths: &Paths, deadline: Deadline, observer: &dyn Obser
             }
         }
         if deadline.is_over() {
-            return Err(Error::Busy { obstacle: held.obstacle, holder, waited: start.elapsed() });
+            return Err(Error::Busy { manager, obstacle: held.obstacle, holder, waited: start.elapsed() });
         }
         last = Some((held, holder));
         interval.tick().await;
