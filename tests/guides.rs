@@ -56,6 +56,7 @@ pages! {
     proxies_and_cas = "docs/guide/proxies-and-cas.md";
     status = "docs/guide/status.md";
     metrics = "docs/guide/metrics.md";
+    rhel = "docs/rhel.md";
 }
 
 /// Pages whose blocks are read and not run: each command stands for itself there, or is a part of the build.
