@@ -125,6 +125,10 @@ fn the_help_of_release() {
       -q, --quiet          Say nothing but the answer and errors
           --json           The answer as one JSON document
           --no-color       No colour, whatever the terminal can do
+
+    Examples:
+      kasm-bootstrap release digest kasm_release_1.18.1.tar.gz
+      kasm-bootstrap release list
     ");
     insta::assert_snapshot!(Bench::new().run(&["fetch", "--help"]).out, @r"
     Download a release, verify it, and print where it is
