@@ -164,6 +164,9 @@ fn the_help_of_release() {
       -q, --quiet          Say nothing but the answer and errors
           --json           The answer as one JSON document
           --no-color       No colour, whatever the terminal can do
+
+    Examples:
+      kasm-bootstrap release fetch --sha256 sidecar https://mirror.example/k.tar.gz
     ");
 }
 
