@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     pressure::parse_loadavg(&text);
     pressure::parse_uptime(&text);
-    pressure::parse_vmstat(&text, "oom_kill");
+    pressure::parse_counter(&text, "oom_kill");
     reboot::packages(&text);
     assert!(locks::parse_pid(bytes).is_none_or(|pid| pid > 0 && i32::try_from(pid).is_ok()));
 });

@@ -141,8 +141,3 @@ pub fn tables() -> Vec<&'static str> {
     tables.dedup();
     tables
 }
-
-/// The variables whose values are secrets: no child process may inherit them.
-pub fn secret_variables() -> impl Iterator<Item = String> {
-    SETTINGS.iter().filter(|setting| setting.is_secret()).map(Setting::variable)
-}

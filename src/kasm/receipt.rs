@@ -66,15 +66,6 @@ impl Receipt {
     pub fn remove(paths: &Paths) -> Result<bool, Error> {
         durable::remove(&paths.receipt()).map_err(|source| Error::Record { path: paths.receipt(), source })
     }
-
-    /// True if it is about the same role, release, manager and address. When it was and which attempt it
-    /// took make no difference.
-    pub fn is_about(&self, role: Role, digest: &str, manager: &str, address: &str) -> bool {
-        self.role == role
-            && self.digest.eq_ignore_ascii_case(digest)
-            && self.manager.eq_ignore_ascii_case(manager)
-            && self.address.eq_ignore_ascii_case(address)
-    }
 }
 
 /// The role of what is installed: as the receipt has it, else as its compose file, else as its configuration
@@ -121,8 +112,6 @@ mod tests {
         receipt.write(&paths).unwrap();
         assert_eq!(Receipt::read(&paths).unwrap().as_ref(), Some(&receipt));
         assert_eq!(std::fs::metadata(paths.receipt()).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(receipt.is_about(Role::Agent, &"AB".repeat(32), "kasm.example.com", "10.0.0.4"));
-        assert!(!receipt.is_about(Role::Guac, &"ab".repeat(32), "kasm.example.com", "10.0.0.4"));
         assert!(Receipt::remove(&paths).unwrap());
     }
 

@@ -53,8 +53,8 @@ pub fn parse_loadavg(text: &str) -> Option<Load> {
     Some(Load { one: numbers.next()??, five: numbers.next()??, fifteen: numbers.next()?? })
 }
 
-/// A counter of `/proc/vmstat`, by its name.
-pub fn parse_vmstat(text: &str, name: &str) -> Option<u64> {
+/// A counter by its name: `/proc/vmstat`, `/proc/stat`.
+pub fn parse_counter(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     value.trim_ascii().parse().ok()
 }
@@ -87,7 +87,7 @@ pub fn load(paths: &Paths) -> io::Result<Load> {
 /// # Errors
 /// As of [`memory`].
 pub fn oom_kills(paths: &Paths) -> io::Result<u64> {
-    read(paths, "vmstat", |text| parse_vmstat(text, "oom_kill"))
+    read(paths, "vmstat", |text| parse_counter(text, "oom_kill"))
 }
 
 /// Seconds since the machine started. No step of the clock moves them.
@@ -127,8 +127,8 @@ mod tests {
             std::fs::write(paths.proc_dir().join("meminfo"), text).unwrap();
             assert_eq!(memory(&paths).unwrap_err().kind(), io::ErrorKind::InvalidData, "{text:?}");
         }
-        assert_eq!(parse_vmstat("oom_kill_extra 3\noom_kill 7\n", "oom_kill"), Some(7));
-        assert_eq!(parse_vmstat("nr_oom_kill 3\n", "oom_kill"), None);
+        assert_eq!(parse_counter("oom_kill_extra 3\noom_kill 7\n", "oom_kill"), Some(7));
+        assert_eq!(parse_counter("nr_oom_kill 3\n", "oom_kill"), None);
         for text in ["", "nan 1 1", "1.0 2.0", "-1 1 1", "1e3 1 1", "inf 1 1"] {
             assert_eq!(parse_loadavg(text), None, "{text:?}");
         }
@@ -142,7 +142,7 @@ mod tests {
         fn no_text_makes_a_reader_panic(text in "(?s)((MemTotal|MemAvailable|SwapTotal|SwapFree|oom_kill)[: ]+[0-9a-z.]{0,24}( kB)?\n|.{0,20})*") {
             parse_meminfo(&text);
             parse_loadavg(&text);
-            parse_vmstat(&text, "oom_kill");
+            parse_counter(&text, "oom_kill");
             parse_uptime(&text);
         }
 
@@ -155,7 +155,7 @@ mod tests {
             let hundredths = f64::from(load) / 100.0;
             let read = parse_loadavg(&format!("{hundredths:.2} 0.00 1.50 1/234 5678\n"));
             prop_assert_eq!(read, Some(Load { one: hundredths, five: 0.0, fifteen: 1.5 }));
-            prop_assert_eq!(parse_vmstat(&format!("pgfault 1\noom_kill {kills}\n"), "oom_kill"), Some(kills));
+            prop_assert_eq!(parse_counter(&format!("pgfault 1\noom_kill {kills}\n"), "oom_kill"), Some(kills));
         }
     }
 }

@@ -54,7 +54,7 @@ pub fn packages(list: &str) -> Option<String> {
 fn newer_kernel(paths: &Paths) -> io::Result<Option<String>> {
     let running = nix::sys::utsname::uname().map_err(io::Error::from)?;
     let stat = read_small(&paths.proc_dir().join("stat"))?;
-    let Some(started) = pressure::parse_vmstat(&stat, "btime").and_then(|at| i64::try_from(at).ok()) else {
+    let Some(started) = pressure::parse_counter(&stat, "btime").and_then(|at| i64::try_from(at).ok()) else {
         return Ok(None);
     };
     let mut newest: Option<(i64, String)> = None;

@@ -171,7 +171,7 @@ pub fn instance(scene: &Scene, id: &str) {
 
 pub fn ready(options: &Options) -> Scene {
     let scene = Scene::new(options);
-    scene.containers(Script { looks: 0, ..Script::default() });
+    scene.containers(healthy());
     configure(&scene, &whole(&scene));
     instance(&scene, "i-first");
     scene

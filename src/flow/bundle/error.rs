@@ -1,5 +1,6 @@
 //! Why there is no bundle.
 
+use crate::durable;
 use crate::error::{Exit, Explain};
 use std::io;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ impl Explain for Error {
         match self {
             Error::Exists(_) => "name another file with -o, or move that one away".into(),
             Error::Output { source, .. } | Error::Write(source) => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                _ if durable::is_full(source) => {
                     "free some space, or write it elsewhere: `kasm-bootstrap bundle -o FILE`".into()
                 }
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {

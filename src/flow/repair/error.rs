@@ -1,5 +1,6 @@
 //! What can go wrong with mending a token, beside what its parts say themselves.
 
+use crate::durable;
 use crate::error::{Exit, Explain};
 use crate::kasm::{self, docker};
 use crate::token::Kind;
@@ -128,7 +129,7 @@ impl Explain for Error {
             Error::NoComponents => "token.no-components",
             Error::NoToken { .. } => "repair.no-token",
             Error::NotEditable { .. } => "repair.not-editable",
-            Error::File { source, .. } if is_full(source) => "repair.disk-full",
+            Error::File { source, .. } if durable::is_full(source) => "repair.disk-full",
             Error::File { .. } => "repair.file",
             Error::Configuration(_) => "repair.configuration-unreadable",
             Error::Docker { .. } => "repair.docker",
@@ -154,7 +155,7 @@ impl Explain for Error {
             Error::NotEditable { path, .. } => {
                 format!("change the value in {} by hand, then restart its container", path.display())
             }
-            Error::File { path, source } if is_full(source) => {
+            Error::File { path, source } if durable::is_full(source) => {
                 format!("free space (`df -h {}`), then run it again", path.parent().unwrap_or(path).display())
             }
             Error::File { path, .. } => format!("see `ls -ld {}`; then run it again", path.display()),
@@ -196,8 +197,4 @@ impl Explain for Error {
             | Error::Unhealthy { .. } => Exit::Unhealthy,
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

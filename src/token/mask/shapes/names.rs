@@ -83,6 +83,14 @@ impl Name {
         })
     }
 
+    /// What ends a value here and begins the next name; in an URL, what began the first one does not.
+    pub fn ends_at(&self) -> Option<u8> {
+        match self.separator {
+            Some(b'?') => Some(b'&'),
+            other => other,
+        }
+    }
+
     /// How much it announces; `None`: nothing.
     pub(super) fn weight(&self, text: &str) -> Option<Weight> {
         let name = text.get(self.start..self.end)?;

@@ -22,7 +22,7 @@ pub(super) fn behind(text: &str, at: usize, place: &Place<'_>) -> Option<(usize,
     let bytes = text.as_bytes();
     let from = blanks(text, at);
     if let Some((start, end)) = quoted(text, from) {
-        let end = behind_quote(text, end);
+        let end = behind_quote(text, end, place.name.ends_at());
         return is_worth(text.get(start..end)?).then_some((start, end));
     }
     let rest = &bytes[from..];
@@ -36,9 +36,7 @@ pub(super) fn behind(text: &str, at: usize, place: &Place<'_>) -> Option<(usize,
             }
         }
         // What is in it has names of its own.
-        b'{' if line.trim_end() == "{" || line.trim_end() == "{}" || line.contains(": ") || line.contains("\":") => {
-            return None;
-        }
+        b'{' if is_map(line) => return None,
         _ => {}
     }
     let value = match literal(line).filter(|_| place.name.quoted) {
@@ -54,6 +52,14 @@ pub(super) fn behind(text: &str, at: usize, place: &Place<'_>) -> Option<(usize,
     (is_worth(value) && (surely || looks_random(value))).then_some((from, from + value.len()))
 }
 
+/// What begins like a map of YAML's or JSON's, quoted in a text or not, or is all of one that goes on below.
+fn is_map(line: &str) -> bool {
+    let inner = line.trim_end().strip_prefix('{').unwrap_or_default();
+    let key = inner.trim_start_matches([' ', '\\']);
+    let behind_key = key.strip_prefix('"').and_then(|key| key.split_once('"')).map(|(_, rest)| rest.trim_start());
+    matches!(inner, "" | "}") || inner.contains(": ") || behind_key.is_some_and(|rest| rest.starts_with(':'))
+}
+
 /// A number or a word of JSON's.
 fn literal(line: &str) -> Option<&str> {
     let length = position(line.as_bytes(), |byte| !byte.is_ascii_alphanumeric() && !b"+-.".contains(&byte));
@@ -62,16 +68,18 @@ fn literal(line: &str) -> Option<&str> {
     (known && matches!(rest.bytes().next(), None | Some(b',' | b'}' | b']' | b' ' | b'\r'))).then_some(literal)
 }
 
-/// Where a value ends whose quoted part ends here: shells join what is written together.
-fn behind_quote(text: &str, end: usize) -> usize {
+/// Where a value ends whose quoted part ends here: shells join what is written together. What is text's own structure
+/// (`"x","y"`, `"x"},{`, another option behind a comma), or mere punctuation, is not joined to it.
+fn behind_quote(text: &str, end: usize, separator: Option<u8>) -> usize {
     let bytes = &text.as_bytes()[end..];
     let marks = position(bytes, |byte| !b"\\\"'".contains(&byte));
-    match bytes.get(marks) {
-        Some(byte) if byte.is_ascii_alphanumeric() && marks > 0 => {
-            end + position(bytes, |byte| byte.is_ascii_whitespace())
-        }
-        _ => end,
-    }
+    let word = &bytes[..position(bytes, |byte| byte.is_ascii_whitespace())];
+    let Some(tail) = word.get(marks..).filter(|tail| marks > 0 && separator != tail.first().copied()) else {
+        return end;
+    };
+    let rest = &tail[position(tail, |byte| !b",;}])".contains(&byte))..];
+    let goes_on = rest.len() < tail.len() && rest.first().is_some_and(|byte| b"\"'\\{[".contains(byte));
+    if goes_on || !rest.iter().any(u8::is_ascii_alphanumeric) { end } else { end + word.len() }
 }
 
 /// False for words that say that there is no secret, or that it is hidden already.
@@ -85,11 +93,7 @@ fn position(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
 }
 
 fn ends_word(byte: u8, place: &Place<'_>) -> bool {
-    let separator = match place.name.separator {
-        Some(b'?') => Some(b'&'),
-        other => other,
-    };
-    byte.is_ascii_whitespace() || b"\"'`\\".contains(&byte) || separator == Some(byte)
+    byte.is_ascii_whitespace() || b"\"'`\\".contains(&byte) || place.name.ends_at() == Some(byte)
 }
 
 /// A text in quotation marks, which may be escaped any number of times: what is between them.
@@ -150,7 +154,8 @@ fn list(text: &str, at: usize) -> Option<Option<(usize, usize)>> {
         return Some(None);
     }
     let end = at + text[at..text.floor_char_boundary(at + LONGEST_LIST)].find(']')?;
-    let behind = text.as_bytes().get(end + 1);
-    let ends = behind.is_none_or(|byte| byte.is_ascii_whitespace() || b",;}])\"'\\#&".contains(byte));
+    // The list may be all of a quoted text.
+    let behind = text.as_bytes()[end + 1..].iter().find(|byte| !b"\"'\\".contains(byte));
+    let ends = behind.is_none_or(|byte| byte.is_ascii_whitespace() || b",;}])#&".contains(byte));
     ends.then(|| is_worth(&text[at + 1..end]).then_some((at + 1, end)))
 }
