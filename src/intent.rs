@@ -243,7 +243,7 @@ impl Intent {
             swap_mib: None,
             apt_wait: Intent::APT_WAIT,
             network: net::Options::default(),
-            metadata: Default::default(),
+            metadata: MetadataOptions::default(),
             budget: Intent::BUDGET,
             installer: InstallerIntent::default(),
             settle: Intent::SETTLE,

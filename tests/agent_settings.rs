@@ -205,7 +205,7 @@ fn nothing_is_sent_to_a_manager_that_has_not_proved_who_it_is() {
     let mut command = site.install(ALL);
     let pin = site.pin.clone();
     let args: Vec<_> =
-        command.get_args().map(|arg| arg.to_owned()).filter(|arg| arg != "--tls-pin" && *arg != *pin).collect();
+        command.get_args().map(ToOwned::to_owned).filter(|arg| arg != "--tls-pin" && *arg != *pin).collect();
     command = site.scene.command();
     // The root stands in front already.
     command.args(args.into_iter().skip(2)).arg("--insecure");

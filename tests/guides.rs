@@ -151,7 +151,7 @@ fn every_command_line_of_the_guides_is_one_of_ours() {
             count += 1;
             // What a page writes for a digest is one.
             let read = cli::command().try_get_matches_from(&line);
-            let fault = read.err().filter(|error| error.use_stderr());
+            let fault = read.err().filter(clap::Error::use_stderr);
             assert!(fault.is_none(), "{}:{}: {line:?}: {}", page.display(), block.line, fault.unwrap());
         }
     }

@@ -469,7 +469,7 @@ fn a_machine_that_is_pressed_says_what_by() {
     warn: memory runs short: 102.4 MB of 8.2 GB memory available, 0 B of 1.0 MB swap free
     warn: the machine has more to do than it can: load 9999.00 9998.00 9997.00 on [N] processors
     warn: the machine should be restarted for linux-image-6.1.0-27-amd64
-    ")
+    ");
     });
     // It works, and somebody should look.
     assert_eq!(asked(&node.scene).0, 0);

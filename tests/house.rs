@@ -60,7 +60,7 @@ fn imports_run_downwards_only() {
     for (room, path, code) in files() {
         for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
             for used in line.split("crate::").skip(1) {
-                let used: String = used.chars().take_while(|c| c.is_ascii_lowercase()).collect();
+                let used: String = used.chars().take_while(char::is_ascii_lowercase).collect();
                 if !used.is_empty() && used != room && floor(&used) <= floor(&room) {
                     wrong.push(format!("{}: {}", path.display(), line.trim()));
                 }

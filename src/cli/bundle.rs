@@ -140,5 +140,5 @@ fn host() -> String {
 /// `2026-01-02T03:04:05.678Z` as `20260102T030405Z`.
 fn stamp(now: &str) -> String {
     let seconds = now.split('.').next().unwrap_or_default();
-    seconds.chars().filter(|c| c.is_ascii_alphanumeric()).collect::<String>() + "Z"
+    seconds.chars().filter(char::is_ascii_alphanumeric).collect::<String>() + "Z"
 }

@@ -80,7 +80,7 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         };
         Finding::of_probe(probe, failure.filter(|_| probe.level > Level::Unknown))
     }));
-    findings.extend(tokens.iter().flat_map(|list| Finding::of_tokens(list.as_ref(), &paths)));
+    findings.extend(tokens.iter().filter_map(|list| Finding::of_tokens(list.as_ref(), &paths)));
     findings.extend(report.results.iter().filter_map(Finding::of_check));
     if is_node && health.verdict != Verdict::Healthy {
         causes::not_known(&mut findings, &health);

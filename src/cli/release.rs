@@ -209,7 +209,7 @@ async fn print_digest(global: &Global, args: DigestArgs, teller: &Teller) -> Res
     let place = source(&args.source);
     let (found, bytes) = match place.clone() {
         Source::File(path) => blocking::run(move || release::measure_file(&path)).await?,
-        url => release::measure(&url, &client, deadline, teller).await?,
+        url @ Source::Url(_) => release::measure(&url, &client, deadline, teller).await?,
     };
     let url = match &place {
         Source::File(path) => {

@@ -64,11 +64,11 @@ pub fn example() -> String {
     let mut current = None;
     for setting in SETTINGS.iter().filter(|setting| !setting.flag_only) {
         let (table, name) = setting.split();
-        if table != current {
+        if table == current {
+            text.push('\n');
+        } else {
             text.push_str(&format!("\n[{}]\n", table.unwrap_or_default()));
             current = table;
-        } else {
-            text.push('\n');
         }
         text.push_str(&format!("# {}.\n# Default: {}.\n", setting.doc, setting.default));
         if let Some(credential) = setting.credential {

@@ -12,7 +12,7 @@
 //!   the next run ends what is still there.
 
 use super::classify::{Ended, Finding};
-use super::command_line::CommandLine;
+use super::command_line::{Arg, CommandLine};
 use super::error::{Error, LastWords};
 use super::output::{Log, Output, Summary};
 use super::session::{Session, remember};
@@ -161,7 +161,7 @@ fn start(command: &CommandLine, options: &RunOptions<'_>) -> Result<(Child, pipe
     bash.arg("-c")
         .arg(PROGRAM)
         .arg(&command.script)
-        .args(command.args.iter().map(|arg| arg.shown()))
+        .args(command.args.iter().map(Arg::shown))
         .current_dir(&options.working_dir)
         .env_clear()
         .envs(environment(command, std::env::vars_os()))
@@ -287,13 +287,9 @@ impl Running<'_> {
         match ended {
             Ok(status) => {
                 self.drain(&mut reader, open, &mut output, &mut buffer).await;
-                if !status.success() {
-                    // What a failed script left in the background must not disturb the next attempt. After
-                    // success it may be what the script was run for.
-                    self.armed = !self.session.end(Duration::from_secs(2)).await;
-                } else {
-                    self.armed = false;
-                }
+                // What a failed script left in the background must not disturb the next attempt. After success it
+                // may be what the script was run for.
+                self.armed = !status.success() && !self.session.end(Duration::from_secs(2)).await;
                 let Summary { tail, findings, lines, bytes } = output.finish();
                 Ok(Finished { exit: ended_by(status), tail, markers: findings, lines, bytes })
             }
@@ -357,7 +353,7 @@ async fn cancelled(cancel: &mut Option<watch::Receiver<bool>>) {
         return;
     }
     // Nobody can call it off, or nobody can any more.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn ended_by(status: ExitStatus) -> Ended {

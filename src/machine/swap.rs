@@ -105,7 +105,7 @@ async fn ensure_with(
     switch_on: bool,
 ) -> Result<Outcome, SwapError> {
     let path = paths.swap_file();
-    let size = mib.checked_mul(1 << 20).filter(|&size| size > 0 && size <= i64::MAX as u64);
+    let size = mib.checked_mul(1 << 20).filter(|&size| size > 0 && i64::try_from(size).is_ok());
     let size = size.ok_or(SwapError::Size { mib })?;
     if let Some(name) = first_swap(paths, switch_on)? {
         if Path::new(&name) == paths.shown(&path) {

@@ -6,6 +6,7 @@
 
 use super::error::{Error, Refusal};
 use super::unpack::Limits;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use tar::EntryType;
@@ -182,7 +183,7 @@ impl Extensions {
     }
 
     fn link(&mut self, raw: &tar::Entry<'_, impl Read>) -> Result<Option<Vec<u8>>, Error> {
-        let header = raw.header().link_name_bytes().map(|name| name.into_owned());
+        let header = raw.header().link_name_bytes().map(Cow::into_owned);
         one_of(self.link.take(), self.value(b"linkpath"), header)
     }
 

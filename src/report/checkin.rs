@@ -94,7 +94,7 @@ impl View for Teller {
         let progress = u8::try_from(progress).unwrap_or_default();
         match &entry.event {
             Event::RunEnded { exit: 0, detail, .. } => {
-                self.say(ServerStatus::new(ServerStatus::RUNNING, detail, 100), true)
+                self.say(ServerStatus::new(ServerStatus::RUNNING, detail, 100), true);
             }
             Event::RunEnded { detail, failure, .. } => self.say(failed(failure.as_ref(), detail, progress), true),
             Event::StepStarted { step } => self.say(on_the_way(&format!("{step}: begins"), progress), false),

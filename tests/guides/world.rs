@@ -36,7 +36,7 @@ pub struct World {
     variables: Vec<(&'static str, String)>,
     checkin: String,
     // Kept while the machine is.
-    _mirrors: Vec<Mirror>,
+    mirrors: Vec<Mirror>,
 }
 
 /// How a block ended, in the words of its page.
@@ -117,7 +117,7 @@ impl World {
         let checkin = jwt::sign(&claims, jwt::Signer::Manager);
         let variables = vec![("KASM_BOOTSTRAP_HEALTH_SETTLE", "200ms".into())];
         let directory = tempfile::tempdir().unwrap();
-        let world = World { scene, directory, table, variables, checkin, _mirrors: vec![mirror] };
+        let world = World { scene, directory, table, variables, checkin, mirrors: vec![mirror] };
         world.prepare();
         world.write("srv/kasm/minisign.pub", signer.key_file().as_bytes());
         world
@@ -136,7 +136,7 @@ impl World {
         let tarball = self.scene.release.tar_gz.clone();
         self.write(&format!("srv/kasm/kasm_release_{VERSION}.tar.gz"), &tarball);
         self.write(&format!("srv/kasm/kasm_release_service_images_amd64_{VERSION}.tar.gz"), b"\x1f\x8bimages");
-        self._mirrors.clear();
+        self.mirrors.clear();
         self
     }
 
@@ -163,7 +163,7 @@ impl World {
             world.table.retain(|(known, _)| known != page);
             world.table.push((page.to_owned(), here));
         }
-        world._mirrors.push(mirror);
+        world.mirrors.push(mirror);
         world.write("srv/kasm/ca.pem", identity.trust_pem.as_bytes());
         world
     }

@@ -115,7 +115,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         instance: work.identity.best().or(here.best()).map(Instance::to_string),
     };
     receipt.write(&work.paths)?;
-    let name = installed.version.map(|version| format!("Kasm {version}")).unwrap_or_else(|| "Kasm".into());
+    let name = installed.version.map_or_else(|| "Kasm".into(), |version| format!("Kasm {version}"));
     let again = if runs > 1 { format!(" at run {runs}") } else { String::new() };
     Ok(Finish::Done(format!(
         "{name} is installed{again} ({} lines in attempts/{attempt}/installer.log)",

@@ -12,6 +12,7 @@ use crate::paths::Paths;
 use crate::record::Record;
 use crate::step::{Context, Finish, Step};
 use crate::words;
+use std::path::PathBuf;
 
 /// The version to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl Target {
 }
 
 fn is_version(name: &str, wanted: &str) -> bool {
-    Installed { version: Some(name.to_owned()), dir: Default::default() }.is_version(wanted)
+    Installed { version: Some(name.to_owned()), dir: PathBuf::new() }.is_version(wanted)
 }
 
 /// The version's directory, by its name or by a shorter or longer one.

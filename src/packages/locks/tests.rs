@@ -137,7 +137,7 @@ proptest::proptest! {
     ) {
         proptest::prop_assert_eq!(parse_pid(format!("{blank}{pid}{rest}").as_bytes()), Some(pid));
         if let Some(pid) = parse_pid(&bytes) {
-            proptest::prop_assert!(pid >= 1 && pid <= i32::MAX as u32);
+            proptest::prop_assert!(pid >= 1 && i32::try_from(pid).is_ok());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::spool::{Kind, LONGEST};
 use crate::durable;
-use crate::intent::{Events, Form, Reporting, WebhookIntent};
+use crate::intent::{Events, Form, Reporting, Role, WebhookIntent};
 use crate::machine::instance::Identity;
 use crate::machine::kernel::boot_id;
 use crate::machine::names;
@@ -44,7 +44,7 @@ impl Node {
     pub fn here(paths: &Paths, reporting: &Reporting) -> Node {
         Node {
             hostname: names::hostname(),
-            role: reporting.role.map(|role| role.as_str()),
+            role: reporting.role.map(Role::as_str),
             server_id: reporting.server_id.clone(),
             provider: reporting.provider.clone(),
             instance: Identity::find(paths, None).best().map(ToString::to_string),

@@ -50,7 +50,7 @@ fn take(file: File) -> io::Result<File> {
 pub struct Holder {
     child: Child,
     // Dropping it ends the wait early, and with it the locks.
-    _early: mpsc::Sender<()>,
+    early: mpsc::Sender<()>,
     release: Option<JoinHandle<()>>,
 }
 
@@ -83,13 +83,13 @@ impl Holder {
             let _ = ended.recv_timeout(busy);
             drop(stdin);
         });
-        Holder { child, _early: early, release: Some(release) }
+        Holder { child, early, release: Some(release) }
     }
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        self._early = mpsc::channel().0;
+        self.early = mpsc::channel().0;
         if let Some(release) = self.release.take() {
             let _ = release.join(); // it cannot panic
         }
