@@ -4,13 +4,21 @@
 //! Whoever holds a lock does so until the test lets it go by a pipe or a server, so that a test that fails leaves no
 //! process behind.
 
+mod common;
+mod faults;
+
+use common::{Scene, run, spoken, start};
+use faults::{ended_well, exit_code, until};
 use kasm_bootstrap::dnf::MANAGER;
 use kasm_bootstrap::packages::locks::{Obstacle, look, stale};
 use kasm_bootstrap::paths::Paths;
 use kasm_stand_in::http::{Handler, Server, respond};
+use kasm_stand_in::release::Options;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::Mode;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::channel;
@@ -210,7 +218,7 @@ fn a_dnf_that_fetches_metadata_is_named_and_waited_for() {
 }
 
 #[test]
-fn a_dnf_that_installs_is_named_and_waited_for_and_a_second_dnf_waits_for_it_too() {
+fn a_dnf_that_installs_is_named_and_waited_for() {
     if !is_root() {
         return;
     }
@@ -226,6 +234,7 @@ fn a_dnf_that_installs_is_named_and_waited_for_and_a_second_dnf_waits_for_it_too
         std::thread::sleep(Duration::from_millis(2));
     }
     let pid = dnf.0.id();
+    // What a second dnf waits for.
     assert_eq!(fs::read_to_string(scratch.paths.dnf_rpmdb_lock()).unwrap().trim(), pid.to_string());
     let (first, output) = said_before_and_after(scratch.wait(&[]), || {
         (&scratch.fifo).write_all(b"\n").unwrap();
@@ -234,6 +243,48 @@ fn a_dnf_that_installs_is_named_and_waited_for_and_a_second_dnf_waits_for_it_too
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(dnf.0.wait().unwrap().success());
     assert!(!scratch.paths.dnf_rpmdb_lock().exists());
+}
+
+/// A scene of Red Hat's family, and rpm's lock on it.
+fn rocky() -> (Scene, File) {
+    let scene = Scene::new(&Options::default());
+    let release = "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.4\"\nPRETTY_NAME=\"Rocky Linux 9.4\"\n";
+    fs::write(scene.root.join("etc/os-release"), release).unwrap();
+    fs::rename(scene.root.join("usr/bin/apt-get"), scene.root.join("usr/bin/dnf")).unwrap();
+    fs::create_dir_all(scene.root.join("var/lib/rpm")).unwrap();
+    let lock = File::create(scene.root.join("var/lib/rpm/.rpm.lock")).unwrap();
+    (scene, lock)
+}
+
+/// Takes or gives back rpm's lock as rpm does (lib/rpmlock.c).
+fn lock(file: &File, kind: i32) {
+    let lock =
+        nix::libc::flock { l_type: kind as i16, l_whence: nix::libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(file.as_fd(), FcntlArg::F_SETLK(&lock)).unwrap();
+}
+
+#[test]
+fn an_installation_beside_a_transaction_of_rpm_that_stays_ends_after_apt_wait_with_its_holder_named() {
+    let (scene, rpm) = rocky();
+    lock(&rpm, nix::libc::F_WRLCK);
+    let (code, _, err) = spoken(&run(scene.install(&[]).env("KASM_BOOTSTRAP_APT_WAIT", "300ms")));
+    assert_eq!(code, 14, "{err}");
+    let busy = err.lines().find(|line| line.starts_with("error: the package manager is still busy after")).unwrap();
+    assert!(busy.contains("/var/lib/rpm/.rpm.lock (rpm) is held by ") && busy.ends_with("[dnf.busy]"), "{err}");
+    assert!(busy.contains(&format!("pid {}, ", std::process::id())), "{err}");
+    assert!(!scene.root.join("opt").exists());
+}
+
+#[test]
+fn an_installation_beside_a_transaction_of_rpm_goes_on_where_that_has_ended() {
+    let (scene, rpm) = rocky();
+    lock(&rpm, nix::libc::F_WRLCK);
+    let mut child = start(&mut scene.install(&[]), &scene.root.join("said.txt"));
+    until(&scene, |entry| entry["event"] == "step.waiting" && entry["step"] == "packages");
+    assert!(!scene.root.join("opt").exists());
+    lock(&rpm, nix::libc::F_UNLCK);
+    assert_eq!(exit_code(&mut child), Some(0));
+    ended_well(&scene);
 }
 
 #[test]

@@ -12,6 +12,7 @@ readonly CACHE=${KASM_VM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kasm-bo
 # What the machine that runs the tests needs: the command, and the package that brings it.
 readonly VM_TOOLS=(
     busybox:busybox-static cpio:cpio dnsmasq:dnsmasq-base dpkg-deb:dpkg genisoimage:genisoimage ip:iproute2
+    createrepo_c:createrepo-c rpmbuild:rpm
     mke2fs:e2fsprogs mmdebstrap:mmdebstrap nsenter:util-linux openssl:openssl python3:python3 sfdisk:fdisk
     qemu-img:qemu-utils qemu-system-x86_64:qemu-system-x86 systemd-nspawn:systemd-container unshare:util-linux
 )
