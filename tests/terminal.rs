@@ -3,7 +3,10 @@
 mod common;
 
 use common::{Scene, run, spoken};
-use kasm_stand_in::mirror::{Fault::Stall, Mirror};
+use kasm_stand_in::mirror::{
+    Fault::{Stall, Trickle},
+    Mirror,
+};
 use kasm_stand_in::release::Options;
 use sha2::Digest;
 use std::path::PathBuf;
@@ -248,5 +251,57 @@ mod in_tmux {
     #[test]
     fn an_installation_leaves_one_line_a_step_on_sixty_columns() {
         an_installation_leaves_one_line_a_step(60);
+    }
+}
+
+/// What cloud-init keeps in its log: a pipe, with both outputs in it.
+mod in_a_log {
+    use super::*;
+    use std::io::Read;
+    use std::process::Child;
+
+    /// A line a step, one a remark, the answer; and every line of Kasm's installer, which are not counted here. More would
+    /// be progress, told again and again.
+    const MOST: usize = 24;
+
+    /// The command, and the end of the pipe that cloud-init would read.
+    fn piped(mut command: Command) -> (Child, std::io::PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).env("TERM", "xterm").spawn().unwrap();
+        (child, reader)
+    }
+
+    /// Its lines.
+    fn is_fit_for_a_log(mut reader: std::io::PipeReader) -> Vec<String> {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.ends_with('\n') && !text.contains("\n\n"), "{text:?}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(!text.contains(common::TOKEN), "the token was printed");
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let ours = lines.iter().filter(|line| !line.contains("s] install | ")).count();
+        assert!(ours <= MOST, "{ours} lines: {text}");
+        // Nothing is said twice, but for the time in front.
+        let mut said: Vec<&str> =
+            lines.iter().map(|line| line.split_once("s] ").map_or(&**line, |(_, said)| said)).collect();
+        said.sort_unstable();
+        assert_eq!(said.windows(2).find(|two| two[0] == two[1]), None, "{text}");
+        lines
+    }
+
+    #[test]
+    fn an_installation_is_whole_lines_and_few() {
+        let scene = Scene::new(&Options { pace: Duration::from_millis(20), ..Options::default() });
+        let (size, pause) = (500, Duration::from_millis(10));
+        scene.mirror.script([Trickle { size, pause }]);
+        let (mut child, reader) = piped(scene.install(&[]));
+        let lines = is_fit_for_a_log(reader);
+        assert!(child.wait().unwrap().success(), "{lines:#?}");
+        let (answer, told) = lines.split_last().unwrap();
+        assert!(answer.starts_with("Kasm 1.18.1 "), "{lines:#?}");
+        assert!(told.iter().all(|line| line.starts_with('[') && line.contains("s] ")), "{lines:#?}");
+        for step in ["preflight: ", "fetch: ", "unpack: ", "install: ", "prove: "] {
+            assert!(told.iter().any(|line| line.contains(&format!("s] {step}"))), "{step}: {lines:#?}");
+        }
     }
 }
