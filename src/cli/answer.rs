@@ -1,6 +1,6 @@
 //! What a command says at its end: the answer on standard output, everything else on standard error.
 
-use super::Global;
+use super::{Global, colour};
 use crate::error::{Exit, Failure};
 use crate::flow::run::Report;
 use crate::words;
@@ -37,13 +37,16 @@ pub fn give(global: &Global, answer: &Answer) -> Exit {
     if text.is_empty() {
         return answer.exit;
     }
-    match writeln!(io::stdout().lock(), "{text}") {
+    let out = io::stdout();
+    let text = if global.json { text } else { colour::painted(&text, &out, global.no_color) };
+    match writeln!(out.lock(), "{text}") {
         Ok(()) => answer.exit,
         // A reader that has seen enough (`| head`) is no error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => answer.exit,
         Err(error) => {
             let help = "free space where standard output goes";
-            say(&Failure::new(Exit::Unexpected, "output.write", format!("the answer cannot be written: {error}"), help))
+            let message = format!("the answer cannot be written: {error}");
+            say(global, &Failure::new(Exit::Unexpected, "output.write", message, help))
         }
     }
 }
@@ -54,7 +57,7 @@ pub fn fail(global: &Global, failure: &Failure) -> Exit {
         let answer = Answer { text: String::new(), json: json!({ "error": failure }), exit: failure.exit() };
         return give(global, &answer);
     }
-    say(failure)
+    say(global, failure)
 }
 
 /// The text of a failure: sentence, causes, remedy.
@@ -72,9 +75,10 @@ pub fn text(failure: &Failure) -> String {
     text
 }
 
-fn say(failure: &Failure) -> Exit {
+fn say(global: &Global, failure: &Failure) -> Exit {
+    let err = io::stderr();
     // Where standard error is closed there is nobody to tell; the exit code remains.
-    let _ = writeln!(io::stderr().lock(), "{}", text(failure));
+    let _ = writeln!(err.lock(), "{}", colour::painted(&text(failure), &err, global.no_color));
     failure.exit()
 }
 

@@ -6,6 +6,7 @@ pub mod apt_wait;
 pub mod bake;
 pub mod bundle;
 pub mod checkin;
+mod colour;
 pub mod config;
 pub mod doctor;
 pub mod duration;
@@ -143,16 +144,13 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     // kernel refuses, things are as they were.
     let _ = nix::sys::prctl::set_dumpable(false);
     let args: Vec<_> = args.into_iter().collect();
-    let mut command = command();
     // What is printed about a command line that was not understood, help too, obeys it all the same.
-    if args.iter().any(|arg| arg == "--no-color") {
-        command = command.color(clap::ColorChoice::Never);
-    }
-    let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let no_color = args.iter().any(|arg| arg == "--no-color");
+    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            usage::print(&error);
+            usage::print(&error, no_color);
             // Help and version are answers, all else is a usage error.
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }

@@ -1,7 +1,9 @@
-//! Tells on standard error what a command without a journal is doing: plain lines, nothing twice in a row.
+//! Tells on standard error what a command without a journal is doing: plain lines, nothing twice in a row, and on a
+//! terminal how far a download is.
 
-use super::Global;
+use super::{Global, colour};
 use crate::observe::{Observer, Wait};
+use crate::report::terminal::{ProgressBar, byte_bar};
 use crate::words;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -10,22 +12,37 @@ use std::sync::{Mutex, PoisonError};
 pub struct Teller {
     quiet: bool,
     verbose: bool,
-    last: Mutex<String>,
+    no_color: bool,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    last: String,
+    bar: Option<ProgressBar>,
 }
 
 impl Teller {
     /// As talkative as the global options say.
     pub fn new(global: &Global) -> Teller {
-        Teller { quiet: global.quiet, verbose: global.verbose > 0, last: Mutex::default() }
+        let told = Mutex::default();
+        Teller { quiet: global.quiet, verbose: global.verbose > 0, no_color: global.no_color, told }
     }
 
     /// One line, unless it must be quiet or said just that.
     pub fn say(&self, text: &str) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.quiet && *last != text {
-            // Where standard error is closed there is nobody to tell.
-            let _ = writeln!(io::stderr().lock(), "{}", words::one_line(text));
-            text.clone_into(&mut last);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.quiet || told.last == text {
+            return;
+        }
+        text.clone_into(&mut told.last);
+        let err = io::stderr();
+        let line = colour::painted(&words::one_line(text), &err, self.no_color);
+        // Where standard error is closed there is nobody to tell.
+        let say = || drop(writeln!(err.lock(), "{line}"));
+        match &told.bar {
+            Some(bar) => bar.suspend(say),
+            None => say(),
         }
     }
 }
@@ -38,6 +55,14 @@ impl Observer for Teller {
         }
     }
 
+    fn bytes(&self, done: u64, total: Option<u64>) {
+        let Some(total) = total.filter(|_| !self.quiet && colour::is_live(&io::stderr())) else { return };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = told.bar.get_or_insert_with(byte_bar);
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+
     fn note(&self, text: &str) {
         if self.verbose {
             self.say(text);
@@ -46,5 +71,13 @@ impl Observer for Teller {
 
     fn warn(&self, text: &str) {
         self.say(&format!("warning: {text}"));
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.told.get_mut().unwrap_or_else(PoisonError::into_inner).bar {
+            bar.finish_and_clear();
+        }
     }
 }

@@ -1,20 +1,27 @@
 //! Usage errors. A line that was badly quoted can put a token where a flag's value or nothing at all
 //! belongs, and whatever is printed here ends in a log: what could be a token is not repeated.
 
+use super::colour;
 use crate::token::MIN_OPAQUE;
 use crate::words;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Prints help, version or a usage error.
-pub(super) fn print(error: &clap::Error) {
+pub(super) fn print(error: &clap::Error, no_color: bool) {
+    let (out, err) = (io::stdout(), io::stderr());
     let printed = match hidden(error) {
-        // As clap has it: in colour on a terminal.
-        None => error.print(),
-        Some(text) => writeln!(std::io::stderr().lock(), "{text}"),
+        Some(text) => writeln!(err.lock(), "{}", colour::painted(&text, &err, no_color)),
+        None if error.use_stderr() => write!(err.lock(), "{}", styled(error, colour::is_wanted(&err, no_color))),
+        None => write!(out.lock(), "{}", styled(error, colour::is_wanted(&out, no_color))),
     };
     // Where standard error is closed there is nobody to tell; the exit code remains.
     drop(printed);
+}
+
+fn styled(error: &clap::Error, in_colour: bool) -> String {
+    let text = error.render();
+    if in_colour { text.ansi().to_string() } else { text.to_string() }
 }
 
 /// The error without what could be a token; `None` where nothing in it could.

@@ -1,12 +1,13 @@
 //! Which views of a run this invocation shows.
 
-use super::Global;
+use super::{Global, colour};
 use crate::report::journald::Journald;
 use crate::report::lines::Lines;
 use crate::report::status_file::StatusFile;
 use crate::report::terminal::Terminal;
 use crate::step::View;
-use std::io::{self, IsTerminal};
+use crate::words;
+use std::io::{self, Write};
 
 /// The views of a command that runs something: [`of_a_person`], and the status file.
 pub fn views(global: &Global) -> Vec<Box<dyn View>> {
@@ -26,26 +27,21 @@ pub fn of_a_person(global: &Global) -> Vec<Box<dyn View>> {
     if global.quiet {
         return Vec::new();
     }
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    if io::stderr().is_terminal() && !dumb {
-        return vec![Box::new(Terminal::new(colour(global)))];
+    let err = io::stderr();
+    if colour::is_live(&err) {
+        return vec![Box::new(Terminal::new(colour::is_wanted(&err, global.no_color)))];
     }
-    vec![Box::new(Lines::new(io::stderr()))]
-}
-
-/// Colour only on terminals, and never where NO_COLOR (no-color.org) or `--no-color` speaks against it.
-fn colour(global: &Global) -> bool {
-    !global.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    vec![Box::new(Lines::new(err))]
 }
 
 /// Says warnings on standard error.
 pub fn warn(global: &Global, warnings: &[String]) {
-    use std::io::Write;
     if global.quiet {
         return;
     }
     for warning in warnings {
         // Where standard error is closed there is nobody to warn.
-        let _ = writeln!(io::stderr().lock(), "warning: {}", crate::words::one_line(warning));
+        let (err, text) = (io::stderr(), format!("warning: {}", words::one_line(warning)));
+        let _ = writeln!(err.lock(), "{}", colour::painted(&text, &err, global.no_color));
     }
 }

@@ -4,8 +4,20 @@
 use super::lines;
 use crate::step::{Ending, Entry, Event, View};
 use crate::words;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub use indicatif::ProgressBar;
+use indicatif::{MultiProgress, ProgressDrawTarget, ProgressStyle};
+use std::io;
 use std::time::Duration;
+
+/// Where what a step has ended with stands: behind mark, name and time.
+const DETAIL: usize = 29;
+/// Where remarks stand.
+const NOTE: usize = 6;
+/// Text is not pressed into fewer columns.
+const NARROWEST: usize = 20;
+/// How far a download is. Without the rate: on 60 columns there would be no room for the bar.
+const BYTES: &str = "[{wide_bar}] {decimal_bytes} of {decimal_total_bytes}, {eta} left";
+const STEP_BYTES: &str = "{spinner}     {prefix}  [{wide_bar}] {decimal_bytes} of {decimal_total_bytes}, {eta} left";
 
 /// The live view.
 pub struct Terminal {
@@ -48,7 +60,11 @@ impl Terminal {
             Ending::Stopped => self.paint("2", "stop"),
         };
         let took = words::span(Duration::from_millis(took_ms));
-        self.say(&format!("{mark}  {step:<9}  {took:>10}  {}", words::one_line(detail)));
+        let mut front = format!("{mark}  {step:<9}  {took:>10}  ");
+        for line in wrapped(detail, DETAIL) {
+            self.say(&format!("{front}{line}"));
+            front = " ".repeat(DETAIL);
+        }
     }
 }
 
@@ -82,7 +98,9 @@ impl View for Terminal {
             }
             event => {
                 if let Some(text) = lines::sentence(event) {
-                    self.say(&self.paint("2", &format!("      {text}")));
+                    for line in wrapped(&text, NOTE) {
+                        self.say(&self.paint("2", &format!("{:NOTE$}{line}", "")));
+                    }
                 }
             }
         }
@@ -93,7 +111,7 @@ impl View for Terminal {
         if let Some(total) = total {
             if !*has_bar {
                 *has_bar = true;
-                bar.set_style(byte_bar());
+                bar.set_style(style(STEP_BYTES));
             }
             bar.set_length(total);
         }
@@ -110,15 +128,23 @@ impl Drop for Terminal {
 }
 
 fn spinner() -> ProgressStyle {
-    style("{spinner}     {prefix}  {elapsed:>10}  {wide_msg}").tick_chars("|/-\\ ")
+    style("{spinner}     {prefix}  {elapsed:>10}  {wide_msg}")
 }
 
-fn byte_bar() -> ProgressStyle {
-    style("{spinner}     {prefix}  {elapsed:>10}  [{bar:24}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left")
-        .tick_chars("|/-\\ ")
-        .progress_chars("=> ")
+/// A bar for a download on standard error. It fills the line, and needs 60 columns.
+pub fn byte_bar() -> ProgressBar {
+    let target = ProgressDrawTarget::stderr_with_hz(10);
+    ProgressBar::with_draw_target(None, target).with_style(style(BYTES))
+}
+
+/// The text in lines that end with the terminal's when they begin in this column; one at least.
+fn wrapped(text: &str, column: usize) -> Vec<String> {
+    let width = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
+    let lines = words::wrap(text, width.saturating_sub(column).max(NARROWEST));
+    if lines.is_empty() { vec![String::new()] } else { lines }
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the template is one of the two literals above")
+    let style = ProgressStyle::with_template(template).expect("the template is one of the literals of this file");
+    style.tick_chars("|/-\\ ").progress_chars("=> ")
 }
