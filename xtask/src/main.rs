@@ -135,6 +135,25 @@ mod tests {
     }
 
     #[test]
+    fn every_page_has_examples_and_groff_takes_it_without_a_warning() {
+        let (_directory, docs) = made();
+        for page in fs::read_dir(docs.join("man")).unwrap() {
+            let page = page.unwrap().path();
+            let text = fs::read_to_string(&page).unwrap();
+            for heading in [".SH EXAMPLES", "EXIT STATUS"] {
+                assert!(text.contains(heading), "no {heading} in {}", page.display());
+            }
+            match Command::new("groff").args(["-man", "-ww", "-Tutf8", "-z"]).arg(&page).output() {
+                Ok(said) => {
+                    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+                    assert!(said.status.success() && words.is_empty(), "{}: {words}", page.display());
+                }
+                Err(error) => println!("skipped: no groff here ({error})"),
+            }
+        }
+    }
+
+    #[test]
     fn the_same_command_line_gives_the_same_bytes() {
         let ((_one, one), (_two, two)) = (made(), made());
         let read = |directory: &Path| {

@@ -38,8 +38,14 @@ fn page(command: &Command, name: &str, pages: &mut Vec<Page>) -> io::Result<()> 
         man.render_subcommands_section(&mut text)?;
     }
     let is_main = !name.contains("bootstrap-");
+    told_after(command).to_writer(&mut text)?;
     if is_main {
         main_sections().to_writer(&mut text)?;
+    } else {
+        let mut roff = Roff::new();
+        roff.control("SH", ["EXIT STATUS, FILES, ENVIRONMENT"]);
+        roff.text([roman("As in "), bold("kasm-bootstrap"), roman("(1).")]);
+        roff.to_writer(&mut text)?;
     }
     see_also(name, is_main, &below).to_writer(&mut text)?;
     pages.push(Page { name: name.to_owned(), text });
@@ -47,6 +53,25 @@ fn page(command: &Command, name: &str, pages: &mut Vec<Page>) -> io::Result<()> 
         page(below, &format!("{name}-{}", below.get_name()), pages)?;
     }
     Ok(())
+}
+
+/// What its help says behind the options: notes, and examples.
+fn told_after(command: &Command) -> Roff {
+    let mut roff = Roff::new();
+    let told = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let (notes, examples) = told.split_once("Examples:\n").unwrap_or((&told, ""));
+    for (heading, lines) in [("NOTES", notes), ("EXAMPLES", examples)] {
+        if !lines.trim().is_empty() {
+            roff.control("SH", [heading]);
+            // As they stand: commands are to be copied.
+            roff.control("nf", []);
+            for line in lines.trim_end().lines() {
+                roff.text([roman(line)]);
+            }
+            roff.control("fi", []);
+        }
+    }
+    roff
 }
 
 /// What holds for every command.
