@@ -154,6 +154,19 @@ mod tests {
     }
 
     #[test]
+    fn zsh_and_fish_read_their_completions() {
+        let (_directory, docs) = made();
+        for (shell, file) in [("zsh", "_kasm-bootstrap"), ("fish", "kasm-bootstrap.fish")] {
+            match Command::new(shell).arg("-n").arg(docs.join("completions").join(file)).output() {
+                Ok(said) => {
+                    assert!(said.status.success(), "{shell}: {}", String::from_utf8_lossy(&said.stderr));
+                }
+                Err(error) => println!("skipped: no {shell} here ({error})"),
+            }
+        }
+    }
+
+    #[test]
     fn the_same_command_line_gives_the_same_bytes() {
         let ((_one, one), (_two, two)) = (made(), made());
         let read = |directory: &Path| {
