@@ -296,6 +296,15 @@ fn wrong_bytes_end_with_both_digests_and_nothing_kept() {
 }
 
 #[test]
+fn a_download_that_has_not_begun_is_not_whole_where_the_digest_of_nothing_is_wanted() {
+    let bench = Bench::new();
+    let mirror = mirror(&blob(10_000, 40), []);
+    let failure = bench.fetch(&[mirror.url(NAME)], digest(&[])).unwrap_err();
+    assert_eq!(failure.exit(), Exit::Digest);
+    assert!(bench.names().is_empty(), "{:?}", bench.names());
+}
+
+#[test]
 fn a_bad_beginning_from_one_mirror_does_not_spoil_the_good_one() {
     let (bench, bytes) = (Bench::new(), blob(400_000, 18));
     let evil = Mirror::plain(&[(NAME, &blob(400_000, 19))]);

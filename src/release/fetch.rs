@@ -208,7 +208,9 @@ impl Work<'_> {
         let (spool, origin) = partial.into_spool().await?;
         let doubtful = spool.position() > 0;
         self.download = Some(Download { spool, partial: Some(path), origin, pinned: true, doubtful, unmixed: false });
-        let whole = self.download.as_ref().is_some_and(|download| Some(download.spool.digest()) == wanted);
+        // Of nothing there is a digest, too.
+        let is_whole = |download: &Download| download.spool.position() > 0 && Some(download.spool.digest()) == wanted;
+        let whole = self.download.as_ref().is_some_and(is_whole);
         match wanted {
             Some(wanted) if whole && self.is_sealed(seal).await? => self.keep(wanted, seal).map(Some),
             _ => Ok(None),
