@@ -4,7 +4,7 @@ use super::{Global, answer::Answer, duration::parse_duration, teller::Teller};
 use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::flow::packages;
-use crate::packages::wait::Quiet;
+use crate::packages::wait::{Quiet, until_quiet};
 use crate::words;
 use serde_json::json;
 use std::time::Duration;
@@ -21,27 +21,21 @@ pub struct Args {
 pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     let teller = Teller::new(global);
     let paths = global.paths();
-    let manager = packages::manager(&paths).map(|manager| manager.name);
-    let quiet = packages::until_quiet(&paths, Deadline::after(args.timeout), &teller).await?;
-    Ok(match quiet {
-        None => Answer::new(
+    let Some(manager) = packages::manager(&paths) else {
+        return Ok(Answer::new(
             format!("{}: nothing to wait for", packages::nobody()),
             json!({ "quiet": true, "apt": false, "manager": null, "waited_ms": 0, "holders": [] }),
-        ),
-        Some(Quiet { waited, holders }) => {
-            let text = match holders.is_empty() {
-                true => "the package manager is free".to_owned(),
-                false => {
-                    let (waited, holders) = (words::span(waited), holders.join("; then "));
-                    format!("the package manager is free (waited {waited} for {holders})")
-                }
-            };
-            let waited = words::millis(waited);
-            let apt = manager == Some("apt");
-            let json = json!({
-                "quiet": true, "apt": apt, "manager": manager, "waited_ms": waited, "holders": holders
-            });
-            Answer::new(text, json)
+        ));
+    };
+    let Quiet { waited, holders } = until_quiet(manager, &paths, Deadline::after(args.timeout), &teller).await?;
+    let text = match holders.is_empty() {
+        true => "the package manager is free".to_owned(),
+        false => {
+            let (waited, holders) = (words::span(waited), holders.join(", then "));
+            format!("the package manager is free (waited {waited} for {holders})")
         }
-    })
+    };
+    let (waited, name) = (words::millis(waited), manager.name);
+    let json = json!({ "quiet": true, "apt": name == "apt", "manager": name, "waited_ms": waited, "holders": holders });
+    Ok(Answer::new(text, json))
 }

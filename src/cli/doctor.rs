@@ -11,7 +11,7 @@ use crate::error::{Exit, Failure};
 use crate::health::{Health, Level, Verdict};
 use crate::kasm::layout::Installed;
 use crate::machine::facts::Facts;
-use crate::preflight::{self, Check, Report};
+use crate::preflight;
 use crate::words;
 use causes::{Cause, Diagnosis, Finding};
 use serde_json::{Value, json};
@@ -92,9 +92,16 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         (true, verdict) => verdict.as_str(),
     };
     let head = head(installed.as_ref(), &health, verdict, diagnosis.causes.len());
+    let (of_health, of_checks) = (health::answer(&health, true), checks::answer(&all, &report, None, true));
+    let of_tokens = tokens.map(|list| list.map(|list| list.answer()));
     let mut text = screen(&head, &diagnosis);
     if global.verbose > 0 {
-        text += &everything(&health, &all, &report, tokens.as_ref());
+        let tokens = match &of_tokens {
+            None => "Kasm is not installed here",
+            Some(Ok(answer)) => &answer.text,
+            Some(Err(failure)) => &failure.message,
+        };
+        text += &format!("\n\nhealth:\n{}\n\npreflight:\n{}\n\ntokens:\n{tokens}", of_health.text, of_checks.text);
     }
     let json = json!({
         "schema": SCHEMA,
@@ -102,11 +109,11 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         "words": head,
         "causes": diagnosis.causes,
         "warnings": diagnosis.warnings,
-        "preflight": checks::answer(&all, &report, None, false).json,
-        "health": health::answer(&health, false).json,
-        "tokens": match &tokens {
+        "preflight": of_checks.json,
+        "health": of_health.json,
+        "tokens": match of_tokens {
             None => Value::Null,
-            Some(Ok(list)) => list.answer().json,
+            Some(Ok(answer)) => answer.json,
             Some(Err(failure)) => json!({ "error": failure }),
         },
     });
@@ -164,15 +171,4 @@ fn screen(head: &str, diagnosis: &Diagnosis) -> String {
     lines.extend(screen::lines(&rows, |row| if row.mark == "?" { Told::Together } else { Told::Whole }));
     lines.push(format!("{:<5} {well}", "ok"));
     lines.join("\n")
-}
-
-/// Every line of the three.
-fn everything(health: &Health, all: &[Check], report: &Report, tokens: Option<&Result<List, Failure>>) -> String {
-    let tokens = match tokens {
-        None => "Kasm is not installed here".into(),
-        Some(Ok(list)) => list.answer().text,
-        Some(Err(failure)) => failure.message.clone(),
-    };
-    let (health, report) = (health::answer(health, true).text, checks::answer(all, report, None, true).text);
-    format!("\n\nhealth:\n{health}\n\npreflight:\n{report}\n\ntokens:\n{tokens}")
 }

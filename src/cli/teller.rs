@@ -13,6 +13,8 @@ pub struct Teller {
     quiet: bool,
     verbose: bool,
     no_color: bool,
+    /// Standard error can show a bar.
+    live: bool,
     told: Mutex<Told>,
 }
 
@@ -25,8 +27,8 @@ struct Told {
 impl Teller {
     /// As talkative as the global options say.
     pub fn new(global: &Global) -> Teller {
-        let told = Mutex::default();
-        Teller { quiet: global.quiet, verbose: global.verbose > 0, no_color: global.no_color, told }
+        let (live, told) = (!global.quiet && colour::is_live(&io::stderr()), Mutex::default());
+        Teller { quiet: global.quiet, verbose: global.verbose > 0, no_color: global.no_color, live, told }
     }
 
     /// One line, unless it must be quiet or said just that.
@@ -56,7 +58,7 @@ impl Observer for Teller {
     }
 
     fn bytes(&self, done: u64, total: Option<u64>) {
-        let Some(total) = total.filter(|_| !self.quiet && colour::is_live(&io::stderr())) else { return };
+        let Some(total) = total.filter(|_| self.live) else { return };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = told.bar.get_or_insert_with(byte_bar);
         bar.set_length(total);

@@ -13,9 +13,9 @@ mod refuse;
 mod tests;
 mod verify;
 
-use sha2::{Digest as _, Sha256};
+use kasm_bootstrap::release::measure_file;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -202,23 +202,7 @@ fn checksums(directory: &Path) -> io::Result<()> {
 }
 
 fn digest(path: &Path) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut Hashing(&mut hash))?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// A hash as a file to write to.
-struct Hashing<'a>(&'a mut Sha256);
-
-impl io::Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    measure_file(path).map(|(digest, _)| digest.to_string()).map_err(io::Error::other)
 }
 
 /// Who signs: minisign(1) with this secret key. It is called, and not linked: a crate that signs would bring a second
