@@ -84,7 +84,7 @@ impl Name {
     }
 
     /// What ends a value here and begins the next name; in an URL, what began the first one does not.
-    pub fn ends_at(&self) -> Option<u8> {
+    pub(super) fn ends_at(&self) -> Option<u8> {
         match self.separator {
             Some(b'?') => Some(b'&'),
             other => other,

@@ -22,7 +22,11 @@ pub(super) fn behind(text: &str, at: usize, place: &Place<'_>) -> Option<(usize,
     let bytes = text.as_bytes();
     let from = blanks(text, at);
     if let Some((start, end)) = quoted(text, from) {
-        let end = behind_quote(text, end, place.name.ends_at());
+        let end = match text.as_bytes().get(end) {
+            Some(b'"' | b'\'' | b'\\') => joined(text, end, place.name.ends_at()),
+            // The mark was lost with the end of its line.
+            _ => end,
+        };
         return is_worth(text.get(start..end)?).then_some((start, end));
     }
     let rest = &bytes[from..];
@@ -31,7 +35,7 @@ pub(super) fn behind(text: &str, at: usize, place: &Place<'_>) -> Option<(usize,
         b'\n' | b'\r' if place.name.leads && !place.assigned => return items(text, from, place.name.indent),
         b'|' | b'>' if place.name.leads && ends_line(rest) => return block(text, from, place.name.indent),
         b'[' => {
-            if let Some(found) = list(text, from) {
+            if let Some(found) = list(text, from, place.name.ends_at()) {
                 return found;
             }
         }
@@ -68,18 +72,21 @@ fn literal(line: &str) -> Option<&str> {
     (known && matches!(rest.bytes().next(), None | Some(b',' | b'}' | b']' | b' ' | b'\r'))).then_some(literal)
 }
 
-/// Where a value ends whose quoted part ends here: shells join what is written together. What is text's own structure
-/// (`"x","y"`, `"x"},{`, another option behind a comma), or mere punctuation, is not joined to it.
-fn behind_quote(text: &str, end: usize, separator: Option<u8>) -> usize {
+/// Where a value ends whose quoted part, or list, ends here: shells join what is written together. What is text's own
+/// structure (`"x","y"`, `"x"},{`, another option behind a comma), or mere punctuation, is not joined to it.
+fn joined(text: &str, end: usize, separator: Option<u8>) -> usize {
     let bytes = &text.as_bytes()[end..];
-    let marks = position(bytes, |byte| !b"\\\"'".contains(&byte));
     let word = &bytes[..position(bytes, |byte| byte.is_ascii_whitespace())];
-    let Some(tail) = word.get(marks..).filter(|tail| marks > 0 && separator != tail.first().copied()) else {
+    let marks = position(word, |byte| !b"\\\"'".contains(&byte));
+    if separator.is_some() && separator == word.get(marks).copied() {
         return end;
-    };
-    let rest = &tail[position(tail, |byte| !b",;}])".contains(&byte))..];
-    let goes_on = rest.len() < tail.len() && rest.first().is_some_and(|byte| b"\"'\\{[".contains(byte));
-    if goes_on || !rest.iter().any(u8::is_ascii_alphanumeric) { end } else { end + word.len() }
+    }
+    let ends = position(&word[marks..], |byte| !b",;}])\\\"'".contains(&byte));
+    let (closing, rest) = word[marks..].split_at(ends);
+    // A comma, and behind it what only a next value begins with.
+    let next = [b"{".as_slice(), b"["].iter().any(|begin| rest.starts_with(begin)) && closing.contains(&b',')
+        || closing.windows(2).any(|pair| pair[0] == b',' && b"\"'\\".contains(&pair[1]));
+    if next || !rest.iter().any(u8::is_ascii_alphanumeric) { end } else { end + word.len() }
 }
 
 /// False for words that say that there is no secret, or that it is hidden already.
@@ -149,13 +156,11 @@ fn below(text: &str, at: usize, belongs: impl Fn(&str) -> bool) -> Option<(usize
 }
 
 /// `[VALUE, VALUE]`, up to its end; within `Some`, whether there is something to hide. `None`: it is no list.
-fn list(text: &str, at: usize) -> Option<Option<(usize, usize)>> {
+fn list(text: &str, at: usize, separator: Option<u8>) -> Option<Option<(usize, usize)>> {
     if text[at..].starts_with(MASK) || text[at..].starts_with("[secret]") {
         return Some(None);
     }
     let end = at + text[at..text.floor_char_boundary(at + LONGEST_LIST)].find(']')?;
-    // The list may be all of a quoted text.
-    let behind = text.as_bytes()[end + 1..].iter().find(|byte| !b"\"'\\".contains(byte));
-    let ends = behind.is_none_or(|byte| byte.is_ascii_whitespace() || b",;}])#&".contains(byte));
+    let ends = joined(text, end + 1, separator) == end + 1;
     ends.then(|| is_worth(&text[at + 1..end]).then_some((at + 1, end)))
 }
