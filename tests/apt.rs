@@ -4,6 +4,8 @@
 //! Nothing here sleeps: whoever holds a lock does so until the test lets it go, and it is let go by the
 //! end of a pipe or a server, so that a test that fails leaves no process behind.
 
+mod waiting;
+
 use kasm_bootstrap::apt::{MANAGER, environment, snippet};
 use kasm_bootstrap::deadline::Deadline;
 use kasm_bootstrap::observe::{Observer, Wait};
@@ -11,14 +13,16 @@ use kasm_bootstrap::packages::locks::{Obstacle, look};
 use kasm_bootstrap::packages::wait::{Quiet, until_quiet};
 use kasm_bootstrap::paths::Paths;
 use kasm_stand_in::http::{Handler, Server, respond};
+use kasm_stand_in::lock;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use waiting::{Guard, said_before_and_after, steady, text};
 
 /// A root as apt and dpkg need it, and beside it what must not lie in it.
 struct Scratch {
@@ -111,16 +115,6 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A child that does not outlive its test.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.0.kill(); // it has usually ended already
-        let _ = self.0.wait(); // and been waited for
-    }
-}
-
 /// Somebody who holds a lock until released.
 struct Held {
     child: Guard,
@@ -158,34 +152,6 @@ fn stalling(stalled: &'static str) -> (Server, Receiver<()>, Sender<()>) {
         }
     });
     (Server::plain(handler), arrivals, release)
-}
-
-/// The first line a waiting binary says, and then its whole output once `release` has been called.
-fn said_before_and_after(mut command: Command, release: impl FnOnce()) -> (String, Output) {
-    let mut child = Guard(command.spawn().unwrap());
-    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
-    let mut first = String::new();
-    stderr.read_line(&mut first).unwrap();
-    release();
-    let (mut stdout, mut rest) = (Vec::new(), Vec::new());
-    child.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-    stderr.read_to_end(&mut rest).unwrap();
-    let status = child.0.wait().unwrap();
-    (first.trim_end().to_owned(), Output { status, stdout, stderr: rest })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap().trim_end().to_owned()
-}
-
-/// Snapshots without what differs from run to run.
-fn steady<T>(body: impl FnOnce() -> T) -> T {
-    let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r"pid \d+|ps -fp \d+", "pid PID");
-    settings.add_filter(r"\d+\.\d s", "SPAN");
-    // Within a systemd unit (a session, a CI runner's service) the holder's unit is named as well.
-    settings.add_filter(r"[\w@.:\\-]+\.(service|scope), pid", "pid");
-    settings.bind(body)
 }
 
 fn what_is_held(paths: &Paths) -> &'static str {
@@ -367,14 +333,7 @@ async fn each_new_holder_is_told_to_the_observer() {
         // Taken before dpkg lets go, so that there is no moment at which nobody holds anything. By an
         // open file description, for a process's own locks never stand in its own way.
         let file = fs::File::create(scratch.paths.apt_archives_lock()).unwrap();
-        let lock = nix::libc::flock {
-            l_type: nix::libc::F_WRLCK as nix::libc::c_short,
-            l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        lock::take_for_the_file(&file).unwrap();
         assert!(dpkg.release());
         told.of(second).await;
     };

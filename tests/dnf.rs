@@ -6,6 +6,7 @@
 
 mod common;
 mod faults;
+mod waiting;
 
 use common::{Scene, run, spoken, start};
 use faults::{ended_well, exit_code, until};
@@ -13,17 +14,17 @@ use kasm_bootstrap::dnf::MANAGER;
 use kasm_bootstrap::packages::locks::{Obstacle, look, stale};
 use kasm_bootstrap::paths::Paths;
 use kasm_stand_in::http::{Handler, Server, respond};
+use kasm_stand_in::lock;
 use kasm_stand_in::release::Options;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::Mode;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use waiting::{Guard, said_before_and_after, steady, text};
 
 /// A machine of Red Hat's family, and beside it what must not lie in it.
 struct Scratch {
@@ -119,44 +120,6 @@ impl Scratch {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-}
-
-/// A child that does not outlive its test.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.0.kill(); // it has usually ended already
-        let _ = self.0.wait(); // and been waited for
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap().trim_end().to_owned()
-}
-
-/// The first line a waiting binary says, and then its whole output once `release` has been called.
-fn said_before_and_after(mut command: Command, release: impl FnOnce()) -> (String, Output) {
-    let mut child = Guard(command.spawn().unwrap());
-    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
-    let mut first = String::new();
-    stderr.read_line(&mut first).unwrap();
-    release();
-    let (mut stdout, mut rest) = (Vec::new(), Vec::new());
-    child.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-    stderr.read_to_end(&mut rest).unwrap();
-    let status = child.0.wait().unwrap();
-    (first.trim_end().to_owned(), Output { status, stdout, stderr: rest })
-}
-
-/// Snapshots without what differs from run to run.
-fn steady<T>(body: impl FnOnce() -> T) -> T {
-    let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r"pid \d+|ps -fp \d+", "pid PID");
-    settings.add_filter(r"\d+\.\d s", "SPAN");
-    // Within a systemd unit (a session, a CI runner's service) the holder's unit is named as well.
-    settings.add_filter(r"[\w@.:\\-]+\.(service|scope), pid", "pid");
-    settings.bind(body)
 }
 
 /// dnf itself refuses to install for anybody else, and keeps its locks elsewhere.
@@ -256,17 +219,10 @@ fn rocky() -> (Scene, File) {
     (scene, lock)
 }
 
-/// Takes or gives back rpm's lock as rpm does (lib/rpmlock.c).
-fn lock(file: &File, kind: i32) {
-    let lock =
-        nix::libc::flock { l_type: kind as i16, l_whence: nix::libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
-    fcntl(file.as_fd(), FcntlArg::F_SETLK(&lock)).unwrap();
-}
-
 #[test]
 fn an_installation_beside_a_transaction_of_rpm_that_stays_ends_after_apt_wait_with_its_holder_named() {
     let (scene, rpm) = rocky();
-    lock(&rpm, nix::libc::F_WRLCK);
+    lock::take(&rpm).unwrap();
     let (code, _, err) = spoken(&run(scene.install(&[]).env("KASM_BOOTSTRAP_APT_WAIT", "300ms")));
     assert_eq!(code, 14, "{err}");
     let busy = err.lines().find(|line| line.starts_with("error: the package manager is still busy after")).unwrap();
@@ -278,11 +234,11 @@ fn an_installation_beside_a_transaction_of_rpm_that_stays_ends_after_apt_wait_wi
 #[test]
 fn an_installation_beside_a_transaction_of_rpm_goes_on_where_that_has_ended() {
     let (scene, rpm) = rocky();
-    lock(&rpm, nix::libc::F_WRLCK);
+    lock::take(&rpm).unwrap();
     let mut child = start(&mut scene.install(&[]), &scene.root.join("said.txt"));
     until(&scene, |entry| entry["event"] == "step.waiting" && entry["step"] == "packages");
     assert!(!scene.root.join("opt").exists());
-    lock(&rpm, nix::libc::F_UNLCK);
+    lock::give_back(&rpm).unwrap();
     assert_eq!(exit_code(&mut child), Some(0));
     ended_well(&scene);
 }

@@ -7,24 +7,9 @@ use common::{Scene, run, spoken};
 use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::manager::{Behaviour, jwt};
 use kasm_stand_in::release::Options;
-use nodes::Node;
+use nodes::{Node, calm, plant, without_guest_agent};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-
-fn plant(root: &Path, path: &str, text: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-}
-
-/// A machine that is not pressed.
-fn calm(root: &Path) {
-    plant(root, "proc/meminfo", "MemTotal: 8000000 kB\nMemAvailable: 6000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n");
-    plant(root, "proc/loadavg", "0.10 0.20 0.30 1/234 5678\n");
-    plant(root, "run/systemd/timesync/synchronized", "");
-}
 
 fn agent() -> Node {
     let node = Node::agent("1.18.1");
@@ -111,9 +96,7 @@ mod an_agent_that_never_comes_online_is_told_why {
     fn the_guest_agent_does_not_run() {
         let node = agent();
         let root = &node.scene.root;
-        plant(root, "sys/class/dmi/id/sys_vendor", "KubeVirt\n");
-        fs::create_dir_all(root.join("dev/virtio-ports")).unwrap();
-        symlink("../vport1p1", root.join("dev/virtio-ports/org.qemu.guest_agent.0")).unwrap();
+        without_guest_agent(root);
         first(&node.scene, 19, "guest-agent", "qemu-guest-agent is not running");
     }
 

@@ -14,7 +14,7 @@ use kasm_stand_in::http::{self, Handler, Server};
 use kasm_stand_in::manager::{Answer, Behaviour, Manager, jwt};
 use kasm_stand_in::release::Options;
 use kasm_stand_in::tls;
-use nodes::{Node, PROXIES, value};
+use nodes::{Node, PROXIES, calm, plant, value, without_guest_agent};
 use serde_json::Value;
 use std::fs;
 use std::net::UdpSocket;
@@ -49,22 +49,6 @@ fn agent() -> Node {
 
 fn guac() -> Node {
     settled(Node::guac("1.18.1"))
-}
-
-fn plant(root: &Path, path: &str, text: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-}
-
-/// A machine that is not pressed.
-fn calm(root: &Path) {
-    let meminfo = "MemTotal: 8000000 kB\nMemAvailable: 6000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n";
-    plant(root, "proc/meminfo", meminfo);
-    plant(root, "proc/loadavg", "0.10 0.20 0.30 1/234 5678\n");
-    plant(root, "proc/vmstat", "pgfault 1\noom_kill 0\n");
-    plant(root, "proc/uptime", "1000.00 900.00\n");
-    plant(root, "run/systemd/timesync/synchronized", "");
 }
 
 /// The exit code and the document.
@@ -491,9 +475,7 @@ mod an_agent_that_never_comes_online_is_told_why {
     fn the_guest_agent_does_not_run() {
         let node = agent();
         let root = &node.scene.root;
-        plant(root, "sys/class/dmi/id/sys_vendor", "KubeVirt\n");
-        fs::create_dir_all(root.join("dev/virtio-ports")).unwrap();
-        symlink("../vport1p1", root.join("dev/virtio-ports/org.qemu.guest_agent.0")).unwrap();
+        without_guest_agent(root);
         let words = first_words(&node.scene);
         assert!(
             words.contains("the manager's provider cannot see this machine: qemu-guest-agent is not running"),

@@ -12,7 +12,6 @@ use kasm_stand_in::release::{Fault, LISTS_LOCKED, Options, Point};
 use serde_json::Value;
 use sha2::Digest;
 use std::fs;
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -207,18 +206,11 @@ fn a_mirror_without_the_release_is_a_failed_download() {
 
 #[test]
 fn a_package_manager_that_stays_busy_is_named_with_its_holder() {
-    use nix::fcntl::{FcntlArg, fcntl};
+    use kasm_stand_in::lock;
     let scene = Scene::new(&plain());
     // F_GETLK does not report the asker's own locks: the lock is ours, the binary is another process.
     let file = fs::File::options().write(true).open(scene.root.join("var/lib/dpkg/lock-frontend")).unwrap();
-    let lock = nix::libc::flock {
-        l_type: nix::libc::F_WRLCK as i16,
-        l_whence: nix::libc::SEEK_SET as i16,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(file.as_fd(), FcntlArg::F_SETLK(&lock)).unwrap();
+    lock::take(&file).unwrap();
     let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "8s"])));
     assert_eq!(code, 14, "{err}");
     shown("apt-busy", &err);

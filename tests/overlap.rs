@@ -6,21 +6,13 @@ mod faults;
 
 use common::{Scene, start};
 use faults::{ended_well, exit_code, is_ended, is_started, until};
+use kasm_stand_in::lock;
 use kasm_stand_in::manager::Behaviour;
 use kasm_stand_in::mirror::Fault::{Cut, Stall};
 use kasm_stand_in::release::Options;
-use nix::fcntl::{FcntlArg, fcntl};
 use serde_json::Value;
 use std::fs;
-use std::os::fd::AsFd;
 use std::time::Duration;
-
-/// Takes or gives back dpkg's lock as dpkg does (fcntl(2), advisory record locking).
-fn lock(file: &fs::File, kind: i32) {
-    let lock =
-        nix::libc::flock { l_type: kind as i16, l_whence: nix::libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
-    fcntl(file.as_fd(), FcntlArg::F_SETLK(&lock)).unwrap();
-}
 
 fn step<'a>(status: &'a Value, name: &str) -> &'a Value {
     status["steps"].as_array().unwrap().iter().find(|step| step["name"] == name).unwrap()
@@ -31,7 +23,7 @@ fn download_manager_and_package_manager_are_waited_for_together_and_unpacking_wa
     let scene = Scene::new(&Options::default());
     // All three are held up until the test lets them go, one by one.
     let dpkg = fs::File::options().write(true).open(scene.root.join("var/lib/dpkg/lock-frontend")).unwrap();
-    lock(&dpkg, nix::libc::F_WRLCK);
+    lock::take(&dpkg).unwrap();
     scene.manager.behave(Behaviour { down_for: usize::MAX, ..Behaviour::default() });
     scene.mirror.script([Stall(1000), Cut(2000)]);
     let mut child = start(&mut scene.install(&[]), &scene.root.join("said.txt"));
@@ -52,7 +44,7 @@ fn download_manager_and_package_manager_are_waited_for_together_and_unpacking_wa
     }
     scene.manager.behave(Behaviour::default());
     until(&scene, |entry| is_ended(entry, "address"));
-    lock(&dpkg, nix::libc::F_UNLCK);
+    lock::give_back(&dpkg).unwrap();
     assert_eq!(exit_code(&mut child), Some(0));
     ended_well(&scene);
 

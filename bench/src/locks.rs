@@ -2,12 +2,11 @@
 
 use crate::Fallible;
 use kasm_stand_in::docker::Docker;
+use kasm_stand_in::lock;
 use kasm_stand_in::manager::{Behaviour, Manager};
 use kasm_stand_in::mirror::Mirror;
 use kasm_stand_in::release::{Options, Release};
 use kasm_stand_in::tls;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -55,19 +54,12 @@ impl Machine {
 
     /// Takes the four locks as apt does, for this process. Dropping the files lets them go.
     fn hold(&self) -> Fallible<Vec<File>> {
-        let lock = |path: &str| -> io::Result<File> {
+        let held = |path: &str| -> io::Result<File> {
             let file = File::options().read(true).write(true).open(self.root.join(path))?;
-            let whole = libc::flock {
-                l_type: libc::F_WRLCK as libc::c_short,
-                l_whence: libc::SEEK_SET as libc::c_short,
-                l_start: 0,
-                l_len: 0,
-                l_pid: 0,
-            };
-            fcntl(&file, FcntlArg::F_SETLK(&whole))?;
+            lock::take(&file)?;
             Ok(file)
         };
-        Ok(LOCKS.into_iter().map(lock).collect::<io::Result<_>>()?)
+        Ok(LOCKS.into_iter().map(held).collect::<io::Result<_>>()?)
     }
 
     /// Leaves it to whoever removes the scratch directory.

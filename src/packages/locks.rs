@@ -138,15 +138,21 @@ pub fn stale(manager: &'static Manager, paths: &Paths) -> Vec<(PathBuf, Holder)>
         .collect()
 }
 
+/// A lock file, if it is there. Nothing is written or followed; no device and no pipe can hold us up.
+fn opened(path: &Path) -> io::Result<Option<File>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The process id in a lock file. An empty file is about to be written, and one that makes no sense names nobody.
 fn written(path: &Path) -> io::Result<Option<u32>> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let Some(file) = opened(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file.take(PID_FILE_LIMIT).read_to_end(&mut bytes)?,
-        Err(error) if is_missing(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    file.take(PID_FILE_LIMIT).read_to_end(&mut bytes)?;
     Ok(parse_pid(&bytes))
 }
 
@@ -169,11 +175,9 @@ fn is_one_of(manager: &Manager, pid: u32) -> bool {
 
 /// Asks the kernel who would keep us from taking a write lock on a file.
 fn asked(path: &Path) -> io::Result<Option<(Option<u32>, Kind)>> {
-    // Nothing that writes or follows; no device and no pipe can hold us up.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(error) if is_missing(&error) => return Ok(None),
+    let file = match opened(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(None),
         // Lock files are 0640: whoever is not root looks for them in the kernel's list instead.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return listed(path, |kind| kind != Kind::Flock);

@@ -3,6 +3,7 @@
 
 pub mod docker;
 pub mod http;
+pub mod lock;
 pub mod manager;
 pub mod metadata;
 pub mod mirror;

@@ -6,8 +6,8 @@ use kasm_stand_in::docker::Script;
 use kasm_stand_in::manager::{Registry, jwt};
 use kasm_stand_in::release::{Components, Options};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The registration token that the manager of every node takes.
@@ -19,6 +19,30 @@ pub const PROXIES: [(&str, &str, &str); 3] = [
     ("rdp_gateway", "passthrough.app.config.yaml", "kasm_rdp_gateway"),
     ("rdp_https_gateway", "rdp_https_gateway.app.config.yaml", "kasm_rdp_https_gateway"),
 ];
+
+/// Writes a file below the root, with the directories above it.
+pub fn plant(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// A machine that is not pressed.
+pub fn calm(root: &Path) {
+    let meminfo = "MemTotal: 8000000 kB\nMemAvailable: 6000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n";
+    plant(root, "proc/meminfo", meminfo);
+    plant(root, "proc/loadavg", "0.10 0.20 0.30 1/234 5678\n");
+    plant(root, "proc/vmstat", "pgfault 1\noom_kill 0\n");
+    plant(root, "proc/uptime", "1000.00 900.00\n");
+    plant(root, "run/systemd/timesync/synchronized", "");
+}
+
+/// A virtual machine of KubeVirt's whose guest agent does not run.
+pub fn without_guest_agent(root: &Path) {
+    plant(root, "sys/class/dmi/id/sys_vendor", "KubeVirt\n");
+    fs::create_dir_all(root.join("dev/virtio-ports")).unwrap();
+    symlink("../vport1p1", root.join("dev/virtio-ports/org.qemu.guest_agent.0")).unwrap();
+}
 
 pub struct Node {
     pub scene: Scene,

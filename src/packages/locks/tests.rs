@@ -1,6 +1,7 @@
 use super::*;
 use crate::apt::MANAGER;
 use crate::apt::locks::LOCKS;
+use kasm_stand_in::lock;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -32,22 +33,15 @@ fn nothing_is_made_where_there_is_nothing() {
 
 #[test]
 fn every_lock_is_seen_on_an_open_file_description_and_its_holder_found() {
-    for lock in LOCKS.iter().filter(|lock| lock.way == Way::Fcntl) {
+    for one in LOCKS.iter().filter(|one| one.way == Way::Fcntl) {
         let (_directory, paths) = scratch();
-        let file = File::options().write(true).open((lock.file)(&paths)).unwrap();
-        let wanted = libc::flock {
-            l_type: libc::F_WRLCK as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).unwrap();
+        let file = File::options().write(true).open((one.file)(&paths)).unwrap();
+        lock::take_for_the_file(&file).unwrap();
         let held = look(&MANAGER, &paths).unwrap().expect("the lock is held");
-        assert_eq!((held.obstacle, held.pid, held.kind), (Obstacle::Lock(lock), None, Kind::Ofd));
+        assert_eq!((held.obstacle, held.pid, held.kind), (Obstacle::Lock(one), None, Kind::Ofd));
         assert_eq!(held.holder(&paths).pid, Some(std::process::id()));
         // Who may not open it finds the same in the kernel's list.
-        assert_eq!(listed(&(lock.file)(&paths), |kind| kind != Kind::Flock).unwrap(), Some((None, Kind::Ofd)));
+        assert_eq!(listed(&(one.file)(&paths), |kind| kind != Kind::Flock).unwrap(), Some((None, Kind::Ofd)));
         drop(file);
         assert_eq!(look(&MANAGER, &paths).unwrap(), None);
     }
@@ -108,23 +102,16 @@ fn a_service_runs_only_while_a_process_of_apts_is_in_its_control_group() {
 
 #[test]
 fn every_fcntl_lock_of_red_hats_family_is_seen_too() {
-    for lock in crate::dnf::locks::LOCKS.iter().filter(|lock| lock.way == Way::Fcntl) {
+    for one in crate::dnf::locks::LOCKS.iter().filter(|one| one.way == Way::Fcntl) {
         let directory = tempfile::tempdir().unwrap();
         let paths = Paths::below(directory.path());
-        let path = (lock.file)(&paths);
+        let path = (one.file)(&paths);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let file = File::create(&path).unwrap();
         assert_eq!(look(&crate::dnf::MANAGER, &paths).unwrap(), None);
-        let wanted = libc::flock {
-            l_type: libc::F_WRLCK as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).unwrap();
+        lock::take_for_the_file(&file).unwrap();
         let held = look(&crate::dnf::MANAGER, &paths).unwrap().expect("the lock is held");
-        assert_eq!((held.obstacle, held.holder(&paths).pid), (Obstacle::Lock(lock), Some(std::process::id())));
+        assert_eq!((held.obstacle, held.holder(&paths).pid), (Obstacle::Lock(one), Some(std::process::id())));
     }
 }
 

@@ -1,7 +1,6 @@
 //! A process that holds apt's locks, as apt does: POSIX record locks on whole files (fcntl(2)).
 
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
+use kasm_stand_in::lock;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
@@ -35,14 +34,7 @@ pub fn hold(files: &[PathBuf]) -> ExitCode {
 }
 
 fn take(file: File) -> io::Result<File> {
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(&file, FcntlArg::F_SETLK(&whole))?;
+    lock::take(&file)?;
     Ok(file)
 }
 
