@@ -3,7 +3,7 @@
 mod common;
 mod nodes;
 
-use common::{Scene, run, spoken};
+use common::{Scene, run, spoken, unwrapped};
 use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::manager::{Behaviour, jwt};
 use kasm_stand_in::release::Options;
@@ -177,5 +177,5 @@ fn of_two_faults_the_deeper_one_is_first_and_each_is_said() {
     settings.add_filter(r":\d{4,5}\b", ":[PORT]");
     settings.add_filter(r"(?m)^warn  disk.*\n( +.*\n)*", "");
     settings.add_filter(r"the other \d+ things", "the other [N] things");
-    settings.bind(|| insta::assert_snapshot!("two-faults", text));
+    settings.bind(|| insta::assert_snapshot!("two-faults", unwrapped(&text)));
 }

@@ -4,7 +4,7 @@ mod common;
 mod faults;
 mod nodes;
 
-use common::{Scene, TOKEN, run, spoken};
+use common::{Scene, TOKEN, run, spoken, unwrapped};
 use faults::disk::Disk;
 use kasm_bootstrap::health::{self, Context, Finding, Health, Level, Probe, Verdict};
 use kasm_bootstrap::kasm::docker;
@@ -120,7 +120,7 @@ fn a_healthy_agent_fits_a_screen() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     assert!(out.lines().count() <= 24);
     let _stable = stable();
-    insta::assert_snapshot!(out, @"
+    insta::assert_snapshot!(unwrapped(&out), @"
     healthy since [TIME]: kasm_agent, kasm_proxy
 
     ok    containers           kasm_agent, kasm_proxy
@@ -132,8 +132,7 @@ fn a_healthy_agent_fits_a_screen() {
     ok    disk                 [ROOM]
     ok    memory               6.1 GB of 8.2 GB memory available, no swap
     ok    load                 load 0.10 0.20 0.30 on [N] processors
-    ok    upstream-address, manager-name, guest-agent, last-run, configuration, restarts, component,
-          sidecar, rclone, docker-version, token-expiry, clock, oom-kills, reboot-required
+    ok    upstream-address, manager-name, guest-agent, last-run, configuration, restarts, component, sidecar, rclone, docker-version, token-expiry, clock, oom-kills, reboot-required
     ");
 }
 
@@ -146,8 +145,9 @@ fn a_healthy_connection_proxy_is_told_with_each_probe_on_a_line_of_its_own() {
     let (code, out, err) = spoken(&run(node.scene.command().args(["health", "-v"])));
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let _stable = stable();
-    insta::assert_snapshot!(out, @"
-    healthy since [TIME]: kasm_guac, kasm_rdp_gateway, kasm_rdp_https_gateway, kasm_proxy
+    insta::assert_snapshot!(unwrapped(&out), @"
+    healthy since [TIME]: kasm_guac, kasm_rdp_gateway,
+    kasm_rdp_https_gateway, kasm_proxy
 
     ok    containers           kasm_guac, kasm_rdp_gateway, kasm_rdp_https_gateway, kasm_proxy
     ok    docker               Docker 27.5.1, API 1.47

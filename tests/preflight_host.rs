@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Scene, run, spoken};
+use common::{Scene, run, spoken, unwrapped};
 use kasm_bootstrap::intent::Role;
 use kasm_bootstrap::machine::facts::Facts;
 use kasm_bootstrap::paths::Paths;
@@ -572,26 +572,19 @@ fn the_command_tells_a_machine_that_is_mean_as_text_and_as_json() {
     let (code, text) = command(&scratch, &args);
     assert_eq!(code, 12, "{text}");
     let _stable = stable();
-    insta::assert_snapshot!(text, @"
+    insta::assert_snapshot!(unwrapped(&text), @"
     FAIL  os               Ubuntu 23.04 is not a system that Kasm's installer is known to support
-                           help: install.sh refuses unknown systems unless docker and its compose plugin
-                           are there already: install both first, or use Ubuntu 22.04 or 24.04, Debian
-                           12, or a RHEL 9 family system
+                           help: install.sh refuses unknown systems unless docker and its compose plugin are there already: install both first, or use Ubuntu 22.04 or 24.04, Debian 12, or a RHEL 9 family system
     FAIL  ports            in use: port [PORT] by [HOLDER]
                            help: [STOP], or give Kasm another port with -L PORT
     FAIL  docker           Docker is installed as a snap, which install.sh refuses
                            help: snap remove docker; install.sh then installs Docker's own packages
     warn  cgroups          control groups are of version 1, which Docker and systemd are giving up
-                           help: boot with systemd.unified_cgroup_hierarchy=1, or use a newer
-                           distribution
-    warn  rclone           not there, and the rclone plugin cannot be installed without:
-                           /var/lib/docker-plugins/rclone/config, /var/lib/docker-plugins/rclone/cache
-                           help: mkdir -p /var/lib/docker-plugins/rclone/config
-                           /var/lib/docker-plugins/rclone/cache
-    warn  leftovers        /opt/kasm/1.16.1 is there, but /opt/kasm/current does not lead to a version;
-                           /opt/kasm/1.16.1 has no docker/docker-compose.yaml
-                           help: an installation did not come to its end: installing the same version
-                           wipes its directory; remove what else of it is not needed
+                           help: boot with systemd.unified_cgroup_hierarchy=1, or use a newer distribution
+    warn  rclone           not there, and the rclone plugin cannot be installed without: /var/lib/docker-plugins/rclone/config, /var/lib/docker-plugins/rclone/cache
+                           help: mkdir -p /var/lib/docker-plugins/rclone/config /var/lib/docker-plugins/rclone/cache
+    warn  leftovers        /opt/kasm/1.16.1 is there, but /opt/kasm/current does not lead to a version; /opt/kasm/1.16.1 has no docker/docker-compose.yaml
+                           help: an installation did not come to its end: installing the same version wipes its directory; remove what else of it is not needed
     ok    kasm-present, guest-agent
     skip  root, architecture, disk-state, disk-kasm, exec-allowed, disk-docker: as asked
     skip  installer-tools, memory, cores, systemd, security, wireguard: not needed below --root

@@ -25,21 +25,21 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn a_boot_shows_what_it_waited_for_and_who_held_it_up() {
-    insta::assert_snapshot!(Timeline::of(&status(&boot())).text(), @r"
+    insta::assert_snapshot!(Timeline::of(&status(&boot())).text(), @"
     install done in 1 min 38 s (budget 9 min 30 s)
     run 5f0c21aa, started 2026-01-02T03:04:05.000Z, 23.4 s after the kernel
 
-    step                       took  0                                                   2 min 01 s
-    (boot)                   23.4 s  |:::::::::::                                                 |
-    tokens     done           0.0 s  |           =                                                |
-    preflight  warned         1.3 s  |           =                                                |
-    swap       skipped               |                                                            |
-    fetch      done          30.0 s  |            ===============                                 |
-    manager    done           7.8 s  |            ....                                            |
-    packages   done          21.0 s  |            ..........                                      |
-    unpack     done           3.7 s  |                           =                                |
-    install    done          48.0 s  |                            ========================        |
-    prove      done          15.1 s  |                                                    ....... |
+    step                       took  0                                   2 min 01 s
+    (boot)                   23.4 s  |::::::::                                    |
+    tokens     done           0.0 s  |        =                                   |
+    preflight  warned         1.3 s  |        =                                   |
+    swap       skipped               |                                            |
+    fetch      done          30.0 s  |        ===========                         |
+    manager    done           7.8 s  |        ...                                 |
+    packages   done          21.0 s  |        ........                            |
+    unpack     done           3.7 s  |                   ==                       |
+    install    done          48.0 s  |                     =================      |
+    prove      done          15.1 s  |                                      ..... |
 
     = at work   . waiting   : before the run
 
@@ -53,21 +53,21 @@ fn a_boot_shows_what_it_waited_for_and_who_held_it_up() {
 
 #[test]
 fn a_failed_boot_shows_where_it_failed_and_what_to_do() {
-    insta::assert_snapshot!(Timeline::of(&status(&failed())).text(), @r"
+    insta::assert_snapshot!(Timeline::of(&status(&failed())).text(), @"
     install FAILED after 1 min 01 s (budget 9 min 30 s)
     run 5f0c21aa, started 2026-01-02T03:04:05.000Z, 23.4 s after the kernel
 
-    step                       took  0                                                   1 min 24 s
-    (boot)                   23.4 s  |::::::::::::::::                                            |
-    tokens     done           0.0 s  |                =                                           |
-    preflight  warned         1.3 s  |                =                                           |
-    swap       skipped               |                                                            |
-    fetch      done          30.0 s  |                 =====================                      |
-    manager    done           7.8 s  |                 ......                                     |
-    packages   done          21.0 s  |                 ...............                            |
-    unpack     done           3.7 s  |                                      ===                   |
-    install    failed        26.0 s  |                                         =================X |
-    prove      pending               |                                                            |
+    step                       took  0                                   1 min 24 s
+    (boot)                   23.4 s  |::::::::::::                                |
+    tokens     done           0.0 s  |            =                               |
+    preflight  warned         1.3 s  |            =                               |
+    swap       skipped               |                                            |
+    fetch      done          30.0 s  |            ================                |
+    manager    done           7.8 s  |            ....                            |
+    packages   done          21.0 s  |            ...........                     |
+    unpack     done           3.7 s  |                            ==              |
+    install    failed        26.0 s  |                              ============X |
+    prove      pending               |                                            |
 
     = at work   . waiting   : before the run   X failed
 

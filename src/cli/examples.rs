@@ -22,6 +22,7 @@ const EXAMPLES: &[(&[&str], &str)] = &[
     (
         &["status"],
         "  kasm-bootstrap status                         The last run
+  kasm-bootstrap status -v                      With what each step has found
   kasm-bootstrap status --wait --timeout 15m    In a script: until it has ended",
     ),
     (&["token"], "  kasm-bootstrap token list\n  kasm-bootstrap token check --kind manager /run/token"),

@@ -3,8 +3,8 @@
 
 use crate::words;
 
-/// Lines are no longer than this, in characters.
-pub const WIDTH: usize = 100;
+/// Lines are no longer than this, in characters: a console's width.
+pub const WIDTH: usize = 80;
 /// What marks a line takes so much.
 const MARK: usize = 6;
 /// A column of words is not narrower than this, however long the names are.

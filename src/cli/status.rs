@@ -29,7 +29,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     let paths = global.paths();
     let status = if args.wait { wait(&paths, args.timeout)? } else { read(&paths)? };
     let json = serde_json::to_value(&status).expect("a status holds nothing that JSON cannot");
-    let mut answer = Answer::new(status.text(), json);
+    let mut answer = Answer::new(status.text(global.verbose > 0), json);
     if args.wait {
         answer.exit = match (&status.error, status.state) {
             (Some(error), _) => error.exit(),

@@ -1,13 +1,12 @@
 //! What the last run did, and where the time went: a fold over its journal entries.
 
+mod screen;
+
 use crate::error::Failure;
 use crate::step::{Ending, Entry, Event};
 use crate::words;
 use serde::{Serialize, Serializer};
-use std::time::Duration;
 
-/// How wide the picture of the time is.
-const PICTURE: usize = 30;
 /// So many spans of waiting are kept of one step. The last of them grows instead of being followed by more.
 const MOST_WAITS: usize = 200;
 
@@ -257,65 +256,6 @@ impl Status {
         };
         &mut self.steps[at]
     }
-
-    /// For people.
-    pub fn text(&self) -> String {
-        let (Some(verb), Some(run), Some(started)) = (&self.verb, &self.run, &self.started) else {
-            return "nothing was run here yet".into();
-        };
-        let took = words::span(Duration::from_millis(self.took_ms));
-        let head = match self.state {
-            State::Never => "nothing was run here yet".to_owned(),
-            State::Running => format!("{verb} is at work"),
-            State::Done => format!("{verb} done in {took}"),
-            State::Failed => format!("{verb} FAILED after {took}"),
-            State::Interrupted => format!("{verb} was cut off after {took}: run it again, it goes on from there"),
-        };
-        let mut lines = vec![head];
-        let resumed = self.resumes.as_deref().map(|run| format!(", going on from run {run}")).unwrap_or_default();
-        lines.push(format!("run {run}, started {started}{resumed}"));
-        if !self.detail.is_empty() && self.state == State::Done {
-            lines.push(words::one_line(&self.detail));
-        }
-        lines.push(String::new());
-        lines.push(format!("{:<10} {:<8} {:>11}  0 {:>PICTURE$}", "step", "", "took", took));
-        for step in &self.steps {
-            let took = match step.began_ms {
-                Some(_) if step.state != "skipped" => words::span(Duration::from_millis(step.took_ms)),
-                _ => String::new(),
-            };
-            let line = format!("{:<10} {:<8} {:>11}  |{}|", step.name, step.state, took, self.picture(step));
-            lines.push(line);
-        }
-        let mut said = Vec::new();
-        for step in &self.steps {
-            if !step.detail.is_empty() && step.state != "stopped" {
-                said.push(format!("{:<10} {}", step.name, words::one_line(&step.detail)));
-            }
-            for wait in waited_for(&step.waits).iter().filter(|_| step.state != "running") {
-                said.push(format!("{:<10} waited for {}", "", words::one_line(wait)));
-            }
-            for warning in step.warnings.iter().filter(|warning| **warning != step.detail) {
-                said.push(format!("{:<10} warning: {}", "", words::one_line(warning)));
-            }
-        }
-        if !said.is_empty() {
-            lines.push(String::new());
-            lines.extend(said);
-        }
-        lines.extend(self.error.iter().flat_map(super::trouble));
-        lines.join("\n")
-    }
-
-    fn picture(&self, step: &StepStatus) -> String {
-        let mut cells = [' '; PICTURE];
-        if let Some(began) = step.began_ms
-            && step.state != "skipped"
-        {
-            super::fill(&mut cells, self.took_ms, began, began.saturating_add(step.took_ms), '=');
-        }
-        cells.iter().collect()
-    }
 }
 
 impl StepStatus {
@@ -349,99 +289,4 @@ impl StepStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Exit;
-    use crate::step::event::{VERSION, begun};
-
-    fn entries(events: Vec<(u64, Event)>) -> Vec<Entry> {
-        let entry = |(ms, event)| Entry {
-            v: VERSION,
-            run: "5f0c21aa".into(),
-            at: "2026-01-02T03:04:05.000Z".into(),
-            ms,
-            event,
-        };
-        events.into_iter().map(entry).collect()
-    }
-
-    fn ended(step: &str, ending: Ending, detail: &str, took_ms: u64) -> Event {
-        Event::StepEnded { step: step.into(), ending, detail: detail.into(), took_ms }
-    }
-
-    fn story() -> Vec<(u64, Event)> {
-        vec![
-            (0, begun(&["tokens", "fetch", "packages", "install"])),
-            (1, Event::StepStarted { step: "tokens".into() }),
-            (2, ended("tokens", Ending::Done, "the manager token is well-formed (opaque)", 1)),
-            (3, Event::StepStarted { step: "fetch".into() }),
-            (3, Event::StepStarted { step: "packages".into() }),
-            (
-                4,
-                Event::StepWaiting {
-                    step: "packages".into(),
-                    what: "the package manager".into(),
-                    holder: Some("apt-daily.service, pid 812, apt-get".into()),
-                },
-            ),
-            (4_000, ended("fetch", Ending::Warned, "mirror 1 was skipped", 3_997)),
-            (6_000, ended("packages", Ending::Done, "apt and dpkg are free", 5_997)),
-            (6_001, Event::StepStarted { step: "install".into() }),
-        ]
-    }
-
-    #[test]
-    fn nothing_was_ever_run() {
-        assert_eq!(Status::of(&[], false).text(), "nothing was run here yet");
-    }
-
-    #[test]
-    fn a_failed_run_shows_where_the_time_went_and_what_to_do() {
-        let mut story = story();
-        story.push((12_000, ended("install", Ending::Failed, "the installer ended with status 1", 5_999)));
-        let failure = Failure::new(
-            Exit::Installer,
-            "installer.failed",
-            "the installer ended with status 1",
-            "read installer.log",
-        );
-        let detail = failure.message.clone();
-        story.push((12_000, Event::RunEnded { exit: 18, detail, failure: Some(failure) }));
-        let status = Status::of(&entries(story), false);
-        assert_eq!(status.state, State::Failed);
-        insta::assert_snapshot!(status.text(), @r"
-        install FAILED after 12.0 s
-        run 5f0c21aa, started 2026-01-02T03:04:05.000Z
-
-        step                       took  0                         12.0 s
-        tokens     done           0.0 s  |=                             |
-        fetch      warned         4.0 s  |==========                    |
-        packages   done           6.0 s  |===============               |
-        install    failed         6.0 s  |               ===============|
-
-        tokens     the manager token is well-formed (opaque)
-        fetch      mirror 1 was skipped
-        packages   apt and dpkg are free
-                   waited for the package manager (apt-daily.service, pid 812, apt-get)
-        install    the installer ended with status 1
-
-        error: the installer ended with status 1 [installer.failed]
-        help: read installer.log
-        ");
-    }
-
-    #[test]
-    fn a_run_that_was_killed_says_so() {
-        let status = Status::of(&entries(story()), false);
-        assert_eq!(status.state, State::Interrupted);
-        assert_eq!(status.steps[3].state, "open");
-        assert!(status.text().starts_with("install was cut off after 6.0 s: run it again"));
-    }
-
-    #[test]
-    fn a_running_step_says_what_it_waits_for() {
-        let status = Status::of(&entries(story()[..6].to_vec()), true);
-        assert_eq!(status.state, State::Running);
-        assert_eq!(status.steps[2].detail, "waiting for the package manager (apt-daily.service, pid 812, apt-get)");
-    }
-}
+mod tests;

@@ -201,6 +201,21 @@ pub fn spoken(output: &Output) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
+/// What was broken into lines for a console, in one line again. Where a line breaks hangs on how long a port or a time
+/// is in this run.
+pub fn unwrapped(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let said = line.trim_start();
+        let is_new = ["help: ", "since ", "follows from it: "].iter().any(|front| said.starts_with(front));
+        match lines.last_mut() {
+            Some(last) if line.starts_with("      ") && !is_new => *last = format!("{last} {said}"),
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
 /// Every path below a directory, with what tells a change: mode, size, link target, content's hash.
 pub fn picture(directory: &Path) -> Vec<String> {
     use sha2::Digest;

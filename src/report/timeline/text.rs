@@ -4,8 +4,8 @@ use super::super::{fill, trouble, words_of};
 use super::{Bar, Timeline};
 use crate::words;
 
-/// How wide the picture is, in characters.
-const PICTURE: usize = 60;
+/// How wide the picture is, in characters: a line fits into the 80 columns of a console.
+const PICTURE: usize = 44;
 /// Waits shorter than this are not worth a line, milliseconds.
 const WORTH_A_LINE: u64 = 100;
 /// So many waits are listed, the longest first.
