@@ -3,6 +3,9 @@
 use std::borrow::Borrow;
 use std::time::Duration;
 
+/// The columns of a console that nobody has set up: what is told of a node goes into lines of at most so many.
+pub const CONSOLE: usize = 80;
+
 /// `0.3 s`, `12.4 s`, `2 min 05 s`, `1 h 02 min`.
 pub fn span(span: Duration) -> String {
     let seconds = span.as_secs();

@@ -252,17 +252,24 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--dry-run", "--skip", "images"]).collect();
     let (code, out, err) = spoken(&run(&mut bake(&scene, &flags)));
     assert_eq!((code, err.as_str()), (0, ""));
-    insta::assert_snapshot!(out.trim_end(), @r#"
+    insta::assert_snapshot!(out.trim_end(), @"
     bake: within 30 min 00 s
       1. check         see that this is a machine to make an image of
-      2. packages      wait for apt, then install what is not there of: docker-ce or docker.io, docker-compose-plugin or docker-compose-v2 or docker-compose, openssl, lsof, curl, iproute2, iptables, gpg, sudo, fuse or fuse3, wireguard-tools (after check)
+      2. packages      wait for apt, then install what is not there of: docker-ce or
+                       docker.io, docker-compose-plugin or docker-compose-v2 or
+                       docker-compose, openssl, lsof, curl, iproute2, iptables, gpg,
+                       sudo, fuse or fuse3, wireguard-tools
       3. releases      fetch and verify Kasm 1.18.1 (after check)
-      4. images        left out (--skip) (after releases)
-      5. rclone        make the directories that Docker's rclone plugin needs (after check)
-      6. configuration write /etc/kasm-bootstrap/config.d/10-baked.toml (after images)
-      7. clean         remove what belongs to one machine alone: our own state, cloud-init's, ssh host keys, the machine id, its logs, apt's lists (after packages, rclone, configuration)
-      8. record        write /var/lib/kasm-bootstrap/baked.json (after clean)
-    "#);
+      4. images        left out (--skip)
+      5. rclone        make the directories that Docker's rclone plugin needs (after
+                       check)
+      6. configuration write /etc/kasm-bootstrap/config.d/10-baked.toml (after
+                       images)
+      7. clean         remove what belongs to one machine alone: our own state,
+                       cloud-init's, ssh host keys, the machine id, its logs, apt's
+                       lists (after packages, rclone, configuration)
+      8. record        write /var/lib/kasm-bootstrap/baked.json
+    ");
     assert_eq!(picture(&scene.root), before);
     assert_eq!(scene.mirror.requests().len(), 0);
 }

@@ -149,7 +149,7 @@ fn show_says_where_each_value_came_from() {
     root.write("/etc/kasm-bootstrap/config.d/20-site.toml", later, 0o644);
     root.write("/etc/kasm-bootstrap/config.d/10-site.toml", "swap.size = 1\nmanager.address = 'other'", 0o644);
     root.write("/etc/kasm-bootstrap/config.d/ignored.conf", "nonsense", 0o644);
-    let args = ["show", "-i", "a1", "-r", "None", "--deadline", "9m"];
+    let args = ["show", "-v", "-i", "a1", "-r", "None", "--deadline", "9m"];
     let said = root.run_with(&args, &[("KASM_BOOTSTRAP_APT_WAIT", "1m"), ("KASM_BOOTSTRAP_ROOT", "/x")], "");
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     insta::assert_snapshot!(said.out, @"
@@ -213,6 +213,20 @@ fn show_says_where_each_value_came_from() {
     installer.no_check_ports        false     default
     installer.skip_connection_test  false     default
     installer.no_start              false     default
+    ");
+
+    insta::assert_snapshot!(root.run(&["show"]).out, @"
+    role             agent     ROOT/etc/kasm-bootstrap/config.toml:1
+    release.version  1.19.0    ROOT/etc/kasm-bootstrap/config.toml:3
+    manager.address  other     ROOT/etc/kasm-bootstrap/config.d/10-site.toml:2
+    manager.token    [secret]  ROOT/etc/kasm-bootstrap/config.toml:6
+    agent.address    auto      ROOT/etc/kasm-bootstrap/config.d/20-site.toml:4 (unset: the template left {fqdn})
+    swap.size        8G        ROOT/etc/kasm-bootstrap/config.d/20-site.toml:2
+
+    nothing else is set; -v tells every setting and its default
+    ");
+    insta::assert_snapshot!(Root::new().run(&["show"]).out, @"
+    nothing is set; -v tells every setting and its default
     ");
 
     let json: Value = serde_json::from_str(&root.run(&["show", "--json"]).out).unwrap();

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::service::{self, Service};
 use common::{Scene, run, spoken};
 use kasm_stand_in::mirror::{
     Fault::{Stall, Trickle},
@@ -258,23 +259,25 @@ mod in_tmux {
 mod in_a_log {
     use super::*;
     use std::io::Read;
-    use std::process::Child;
 
     /// A line a step, one a remark, the answer; and every line of Kasm's installer, which are not counted here. More would
     /// be progress, told again and again.
     const MOST: usize = 24;
 
-    /// The command, and the end of the pipe that cloud-init would read.
-    fn piped(mut command: Command) -> (Child, std::io::PipeReader) {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).env("TERM", "xterm").spawn().unwrap();
-        (child, reader)
+    /// Whether the command ends well, and what cloud-init would read.
+    fn piped(mut command: Command) -> (bool, String) {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut child =
+            command.stdout(writer.try_clone().unwrap()).stderr(writer).env("TERM", "xterm").spawn().unwrap();
+        // It holds the other ends of the pipe.
+        drop(command);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        (child.wait().unwrap().success(), text)
     }
 
     /// Its lines.
-    fn is_fit_for_a_log(mut reader: std::io::PipeReader) -> Vec<String> {
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
+    fn is_fit_for_a_log(text: &str) -> Vec<String> {
         assert!(text.ends_with('\n') && !text.contains("\n\n"), "{text:?}");
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
         assert!(!text.contains(common::TOKEN), "the token was printed");
@@ -289,19 +292,34 @@ mod in_a_log {
         lines
     }
 
+    fn tells_every_step(lines: &[String]) {
+        for step in ["preflight: ", "fetch: ", "unpack: ", "install: ", "prove: "] {
+            assert!(lines.iter().any(|line| line.contains(&format!("s] {step}"))), "{step}: {lines:#?}");
+        }
+    }
+
     #[test]
     fn an_installation_is_whole_lines_and_few() {
         let scene = Scene::new(&Options { pace: Duration::from_millis(20), ..Options::default() });
         let (size, pause) = (500, Duration::from_millis(10));
         scene.mirror.script([Trickle { size, pause }]);
-        let (mut child, reader) = piped(scene.install(&[]));
-        let lines = is_fit_for_a_log(reader);
-        assert!(child.wait().unwrap().success(), "{lines:#?}");
+        let (well, text) = piped(scene.install(&[]));
+        let lines = is_fit_for_a_log(&text);
+        assert!(well, "{lines:#?}");
         let (answer, told) = lines.split_last().unwrap();
         assert!(answer.starts_with("Kasm 1.18.1 "), "{lines:#?}");
         assert!(told.iter().all(|line| line.starts_with('[') && line.contains("s] ")), "{lines:#?}");
-        for step in ["preflight: ", "fetch: ", "unpack: ", "install: ", "prove: "] {
-            assert!(told.iter().any(|line| line.contains(&format!("s] {step}"))), "{step}: {lines:#?}");
-        }
+        tells_every_step(told);
+    }
+
+    #[test]
+    fn the_service_is_whole_lines_and_few() {
+        let scene = service::ready(&Options::default());
+        let mut service = Service::start_with(&scene, &[("TERM", "xterm")]);
+        service.until("READY=1");
+        let (code, _, text) = service.stop();
+        let lines = is_fit_for_a_log(&text);
+        assert_eq!(code, 0, "{lines:#?}");
+        tells_every_step(&lines);
     }
 }

@@ -19,7 +19,7 @@ pub struct Args {
 enum Command {
     /// Is the configuration complete and sound?
     Check(Box<KasmFlags>),
-    /// Every setting, its value, and where that came from
+    /// What is set, and where that came from; with -v every setting
     Show(Box<KasmFlags>),
     /// The JSON Schema of the configuration file
     Schema,
@@ -76,18 +76,27 @@ fn show(global: &Global, flags: &KasmFlags) -> Result<Answer, Failure> {
         .collect();
     let files: Vec<String> = loaded.files.iter().map(|path| path.display().to_string()).collect();
     let json = json!({ "settings": settings, "files": files, "warnings": loaded.warnings });
-    Ok(Answer::new(table(&shown), json))
+    let text = if global.verbose > 0 { table(shown.iter()) } else { given(&shown) };
+    Ok(Answer::new(text, json))
 }
 
-fn table(shown: &[Shown]) -> String {
+/// What somebody has given.
+fn given(shown: &[Shown]) -> String {
+    let given = table(shown.iter().filter(|one| one.from != Origin::Default || one.note.is_some()));
+    let (set, more) =
+        if given.is_empty() { ("nothing is set", "") } else { (given.as_str(), "\n\nnothing else is set") };
+    format!("{set}{more}; -v tells every setting and its default")
+}
+
+fn table<'a>(shown: impl Iterator<Item = &'a Shown> + Clone) -> String {
     const MOST: usize = 48;
     let value = |one: &Shown| match &one.value {
         Some(value) => value.chars().flat_map(char::escape_debug).collect(),
         None => "-".to_owned(),
     };
-    let keys = shown.iter().map(|one| one.key.len()).max().unwrap_or_default();
+    let keys = shown.clone().map(|one| one.key.len()).max().unwrap_or_default();
     // A long value pushes only its own line out of the table.
-    let values = shown.iter().map(|one| value(one).chars().count()).filter(|width| *width <= MOST).max();
+    let values = shown.clone().map(|one| value(one).chars().count()).filter(|width| *width <= MOST).max();
     let values = values.unwrap_or_default();
     let line = |one: &Shown| {
         let from = match (&one.from, &one.value) {
@@ -97,7 +106,7 @@ fn table(shown: &[Shown]) -> String {
         let note = one.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         format!("{:keys$}  {:values$}  {from}{note}", one.key, value(one))
     };
-    shown.iter().map(line).collect::<Vec<_>>().join("\n")
+    shown.map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Warnings go beside the answer, never into it; as JSON they are a part of it.

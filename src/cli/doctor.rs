@@ -3,7 +3,7 @@
 mod causes;
 
 use super::kasm_flags::KasmFlags;
-use super::screen::{self, Row, Told, WIDTH};
+use super::screen::{self, Row, Told};
 use super::token::list::List;
 use super::{Global, answer::Answer, health, preflight as checks};
 use crate::config::{self, Merged};
@@ -166,7 +166,7 @@ fn screen(head: &str, diagnosis: &Diagnosis) -> String {
     }));
     let rest = if rows.is_empty() { "all" } else { "the other" };
     let well = format!("{rest} {well} things that were asked are well: -v names them");
-    let mut lines = words::wrap(head, WIDTH);
+    let mut lines = words::wrap(head, words::CONSOLE);
     lines.push(String::new());
     lines.extend(screen::lines(&rows, |row| if row.mark == "?" { Told::Together } else { Told::Whole }));
     lines.push(format!("{:<5} {well}", "ok"));

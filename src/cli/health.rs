@@ -1,6 +1,6 @@
 //! `kasm-bootstrap health`: how the node is, asked now.
 
-use super::screen::{self, Row, Told, WIDTH};
+use super::screen::{self, Row, Told};
 use super::{Global, answer::Answer};
 use crate::config::{self, Layer, Loaded, understand::Known};
 use crate::error::{Exit, Failure};
@@ -83,7 +83,7 @@ fn watched(paths: &Paths) -> Option<Health> {
 /// For people: what is wrong first, each with its remedy, then what is well, in short.
 fn text(health: &Health, verbose: bool) -> String {
     let head = format!("{} since {}: {}", health.verdict, minute(&health.since), health.words);
-    let mut lines = words::wrap(&head, WIDTH);
+    let mut lines = words::wrap(&head, words::CONSOLE);
     lines.push(String::new());
     let mut probes: Vec<&ProbeStatus> = health.probes.iter().collect();
     probes.sort_by_key(|probe| match probe.level {

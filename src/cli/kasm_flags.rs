@@ -260,7 +260,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     #[derive(Debug, Parser)]
-    #[command(max_term_width = 80)]
+    #[command(max_term_width = crate::words::CONSOLE)]
     struct Line {
         #[command(flatten)]
         flags: KasmFlags,

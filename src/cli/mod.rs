@@ -42,7 +42,7 @@ const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_
 
 /// Brings a Kasm Workspaces node up on a fresh machine, and proves it.
 #[derive(Debug, Parser)]
-#[command(name = "kasm-bootstrap", version, long_version = LONG_VERSION, max_term_width = 80, disable_help_subcommand = true)]
+#[command(name = "kasm-bootstrap", version, long_version = LONG_VERSION, max_term_width = crate::words::CONSOLE, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

@@ -14,6 +14,9 @@ use clap::Subcommand;
 use serde_json::json;
 use std::fmt::Write;
 
+/// A step's number takes so much of its line.
+const NUMBER: usize = 5;
+
 /// Flags of `plan`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -100,13 +103,21 @@ pub fn lines(steps: &[PlannedStep]) -> String {
     let mut text = String::new();
     let width = steps.iter().map(|step| step.name.len()).max().unwrap_or_default().max(10);
     for (at, step) in steps.iter().enumerate() {
-        let after = match step.after {
-            [] => String::new(),
-            after => format!(" (after {})", after.join(", ")),
+        let above = at.checked_sub(1).and_then(|above| steps.get(above));
+        let after = match (step.after, above) {
+            ([], _) => String::new(),
+            // Nobody expects anything else.
+            ([only], Some(above)) if *only == above.name => String::new(),
+            (after, _) => format!(" (after {})", after.join(", ")),
         };
         let limit = step.limit_s.map(|limit| format!(", at most {limit} s")).unwrap_or_default();
-        // Writing into a String cannot fail.
-        let _ = write!(text, "\n{:>3}. {:<width$} {}{limit}{after}", at + 1, step.name, words::one_line(&step.about));
+        let indent = NUMBER + width + 1;
+        let mut front = format!("{:>3}. {:<width$} ", at + 1, step.name);
+        for line in words::wrap(&format!("{}{limit}{after}", step.about), words::CONSOLE.saturating_sub(indent)) {
+            // Writing into a String cannot fail.
+            let _ = write!(text, "\n{front}{line}");
+            front = " ".repeat(indent);
+        }
     }
     text
 }

@@ -10,6 +10,7 @@ use crate::net;
 use crate::observe::{Observer, Silent};
 use crate::release::signature::Key;
 use crate::release::{self, Cache, Digest, Limits, Request, Tarball, Verified, Wanted};
+use crate::words;
 use clap::{ArgGroup, Subcommand};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -227,13 +228,14 @@ async fn print_digest(global: &Global, args: DigestArgs, teller: &Teller) -> Res
 }
 
 fn list(global: &Global) -> Result<Answer, Failure> {
-    let kept = Cache::new(&global.paths()).list()?;
+    let paths = global.paths();
+    let kept = Cache::new(&paths).list()?;
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let lines: Vec<String> = kept
         .iter()
         .map(|kept| {
-            let state = if kept.partial { "partial" } else { "whole" };
-            format!("{}  {:>12} bytes  {state:<7}  {}", kept.digest, kept.length, kept.path.display())
+            let state = if kept.partial { "  partial" } else { "" };
+            format!("{}  {:>8}{state}", kept.digest, words::bytes(kept.length))
         })
         .collect();
     let json = kept.iter().map(|kept| {
@@ -242,7 +244,10 @@ fn list(global: &Global) -> Result<Answer, Failure> {
             "modified": seconds(kept.modified), "partial": kept.partial,
         })
     });
-    let text = if lines.is_empty() { "the cache is empty".to_owned() } else { lines.join("\n") };
+    let text = match lines.as_slice() {
+        [] => "the cache is empty".to_owned(),
+        lines => format!("in {}:\n{}", paths.cache_dir().display(), lines.join("\n")),
+    };
     Ok(Answer::new(text, json.collect()))
 }
 

@@ -1,10 +1,8 @@
 //! How answers about a node are laid out: one line for each thing that was asked, what belongs to it below it, and what
 //! is alike in one line together.
 
-use crate::words;
+use crate::words::{self, CONSOLE};
 
-/// Lines are no longer than this, in characters: a console's width.
-pub const WIDTH: usize = 80;
 /// What marks a line takes so much.
 const MARK: usize = 6;
 /// A column of words is not narrower than this, however long the names are.
@@ -63,7 +61,7 @@ pub fn lines(rows: &[Row<'_>], told: impl Fn(&Row<'_>) -> Told) -> Vec<String> {
         for (words, names) in groups {
             let names = names.join(", ");
             let said = if words.is_empty() { names } else { format!("{names}: {words}") };
-            for (at, line) in words::wrap(&said, WIDTH - MARK).iter().enumerate() {
+            for (at, line) in words::wrap(&said, CONSOLE - MARK).iter().enumerate() {
                 lines.push(format!("{:<5} {line}", if at == 0 { mark } else { "" }));
             }
         }
@@ -73,7 +71,7 @@ pub fn lines(rows: &[Row<'_>], told: impl Fn(&Row<'_>) -> Told) -> Vec<String> {
 
 fn whole(lines: &mut Vec<String>, row: &Row<'_>, width: usize) {
     let indent = MARK + width + 2;
-    let room = WIDTH.saturating_sub(indent).max(NARROWEST);
+    let room = CONSOLE.saturating_sub(indent).max(NARROWEST);
     let texts = std::iter::once(row.words).chain(row.more.iter().map(String::as_str));
     for (at, line) in texts.flat_map(|text| words::wrap(text, room)).enumerate() {
         let front = if at == 0 { format!("{:<5} {:<width$}", row.mark, row.name) } else { String::new() };

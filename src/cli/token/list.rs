@@ -13,8 +13,6 @@ use serde_json::{Value, json};
 
 /// The form of the JSON answer.
 const SCHEMA: u32 = 1;
-/// Lines of text fit this wherever they can.
-const WIDTH: usize = 80;
 
 /// Flags of `token list`.
 #[derive(Debug, Default, clap::Args)]
@@ -185,12 +183,12 @@ fn text(paths: &Paths, installed: &Installed, list: &[Held], diagnoses: &[Diagno
         for held in list.iter().filter(|held| held.component == one.component) {
             text += &entry(paths, one, held, now);
         }
-        for line in words::wrap(one.story.as_deref().unwrap_or_default(), WIDTH - 9) {
+        for line in words::wrap(one.story.as_deref().unwrap_or_default(), words::CONSOLE - 9) {
             text += &format!("         {line}\n");
         }
     }
     for remedy in remedies(diagnoses) {
-        text += &format!("\n{}\n", words::wrap(&remedy, WIDTH).join("\n"));
+        text += &format!("\n{}\n", words::wrap(&remedy, words::CONSOLE).join("\n"));
     }
     text.trim_end().to_owned()
 }
@@ -205,7 +203,7 @@ fn entry(paths: &Paths, one: &Diagnosis, held: &Held, now: Timestamp) -> String 
     let place = if held.file == one.config { held.key.clone() } else { paths.shown(&held.file).display().to_string() };
     let mut text = format!("  {mark:<6} {}: {place}\n", held.kind);
     let mut say = |line: &str| {
-        for line in words::wrap(line, WIDTH - 9) {
+        for line in words::wrap(line, words::CONSOLE - 9) {
             text.push_str(&format!("         {line}\n"));
         }
     };

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 /// How wide the picture of the time is.
 const PICTURE: usize = 30;
-/// What steps say stands behind their names, in lines that fit on a console.
+/// What steps say stands behind their names.
 const SAID: usize = 11;
-const WIDTH: usize = 80;
 
 impl Status {
     /// For people. `verbose`: also what the steps said that ended well.
@@ -43,7 +42,8 @@ impl Status {
         let mut said = Vec::new();
         for step in &self.steps {
             let mut name = step.name.as_str();
-            let lines = self.said(step, verbose).into_iter().flat_map(|words| words::wrap(&words, WIDTH - SAID));
+            let lines =
+                self.said(step, verbose).into_iter().flat_map(|words| words::wrap(&words, words::CONSOLE - SAID));
             for line in lines {
                 said.push(format!("{name:<10} {line}"));
                 name = "";
