@@ -133,7 +133,7 @@ fn decode(text: &str, segment: Segment, part: &str) -> Result<Vec<u8>, Refusal> 
     }
     URL_SAFE_NO_PAD.decode(part).map_err(|error| {
         let fault = match error {
-            base64::DecodeError::InvalidLastSymbol(..) => Fault::TrailingBits,
+            base64::DecodeError::InvalidLastSymbol { .. } => Fault::TrailingBits,
             _ => Fault::Length,
         };
         Refusal::Base64(segment, fault)
