@@ -29,6 +29,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role, and the word the configuration has for it.
+    pub const ALL: [(&'static str, Role); 2] = [("agent", Role::Agent), ("guac", Role::Guac)];
+
     /// The word Kasm's `--role` takes.
     pub fn as_str(self) -> &'static str {
         match self {

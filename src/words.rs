@@ -37,8 +37,17 @@ pub fn held_up(what: &str, holder: Option<&str>) -> String {
 
 /// `a`, `a and b`, `a, b and c`.
 pub fn listed<S: Borrow<str>>(names: &[S]) -> String {
+    joined(names, "and")
+}
+
+/// `a`, `a or b`, `a, b or c`.
+pub fn either<S: Borrow<str>>(names: &[S]) -> String {
+    joined(names, "or")
+}
+
+fn joined<S: Borrow<str>>(names: &[S], word: &str) -> String {
     match names {
-        [first @ .., last] if !first.is_empty() => format!("{} and {}", first.join(", "), last.borrow()),
+        [first @ .., last] if !first.is_empty() => format!("{} {word} {}", first.join(", "), last.borrow()),
         _ => names.concat(),
     }
 }
@@ -157,6 +166,7 @@ mod tests {
     fn names_are_listed_as_people_write_them() {
         let names = ["a", "b", "c"];
         assert_eq!([0, 1, 2, 3].map(|count| listed(&names[..count])), ["", "a", "a and b", "a, b and c"]);
+        assert_eq!([0, 1, 2, 3].map(|count| either(&names[..count])), ["", "a", "a or b", "a, b or c"]);
     }
 
     #[test]

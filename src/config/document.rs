@@ -1,13 +1,13 @@
 //! The settings as a machine and a person read them: a JSON Schema and a complete example, both derived
 //! from the table.
 
-use super::schema::{Kind, SETTINGS, Setting};
+use super::schema::{self, Kind, Setting};
 use serde_json::{Map, Value, json};
 
 /// The JSON Schema (2020-12) of the configuration file.
 pub fn json_schema() -> Value {
     let mut properties = Map::new();
-    for setting in SETTINGS.iter().filter(|setting| !setting.flag_only) {
+    for setting in schema::lasting() {
         let (table, name) = setting.split();
         let place = match table {
             None => &mut properties,
@@ -42,7 +42,7 @@ fn property(setting: &Setting) -> Value {
         Kind::Port => json!({ "type": ["integer", "string"], "minimum": 1, "maximum": 65535 }),
         Kind::Count => json!({ "type": ["integer", "string"], "minimum": 0 }),
         Kind::Duration | Kind::Mebibytes => span,
-        Kind::Paths | Kind::Urls | Kind::Texts => texts,
+        list if list.is_list() => texts,
         Kind::Secret => json!({ "type": "string", "writeOnly": true }),
         _ => text,
     };
@@ -62,7 +62,7 @@ pub fn example() -> String {
          # user-data, the environment, flags. Values a template left empty, `None` or as a {placeholder} are unset.\n",
     );
     let mut current = None;
-    for setting in SETTINGS.iter().filter(|setting| !setting.flag_only) {
+    for setting in schema::lasting() {
         let (table, name) = setting.split();
         if table == current {
             text.push('\n');

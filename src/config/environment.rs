@@ -2,7 +2,7 @@
 
 use super::error::{Error, shortened};
 use super::layer::{Layer, Origin, Raw};
-use super::schema::{self, Kind, Setting};
+use super::schema::{self, Setting};
 use super::{read, suggest};
 use crate::paths::{ENV_CREDENTIALS, ENV_PREFIX, ENV_ROOT};
 use std::ffi::OsString;
@@ -50,15 +50,15 @@ pub fn layer(variables: &[(OsString, OsString)]) -> Layer {
 
 /// Lists are separated by blanks; values that hold blanks themselves are written as a TOML list.
 fn raw(setting: &Setting, text: &str) -> Option<Raw> {
-    match setting.kind {
-        Kind::Paths | Kind::Urls | Kind::Texts if text.trim_start().starts_with("[\"") => {
-            let table: toml::Table = toml::from_str(&format!("list = {}", text.trim())).ok()?;
-            let items = table.get("list")?.as_array()?;
-            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>().map(Raw::List)
-        }
-        Kind::Paths | Kind::Urls | Kind::Texts => Some(Raw::List(text.split_whitespace().map(str::to_owned).collect())),
-        _ => Some(Raw::Text(text.to_owned())),
+    if !setting.kind.is_list() {
+        return Some(Raw::Text(text.to_owned()));
     }
+    if !text.trim_start().starts_with("[\"") {
+        return Some(Raw::List(text.split_whitespace().map(str::to_owned).collect()));
+    }
+    let table: toml::Table = toml::from_str(&format!("list = {}", text.trim())).ok()?;
+    let items = table.get("list")?.as_array()?;
+    items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>().map(Raw::List)
 }
 
 /// The layer of systemd's credentials (systemd.exec(5), `LoadCredential=`): the lowest of all, so that

@@ -143,7 +143,10 @@ pub enum Error {
         origin: Origin,
     },
     /// There is nothing to verify a release with.
-    #[error("release.sha256 is not set, and Kasm publishes no digest for {}", version.as_deref().unwrap_or("this release"))]
+    #[error(
+        "release.sha256 is not set, and Kasm publishes no digest for {}",
+        version.as_deref().unwrap_or("this release")
+    )]
     DigestMissing {
         /// The version, where it is known.
         version: Option<String>,
@@ -191,15 +194,28 @@ impl std::error::Error for Chained {
 }
 
 impl Error {
+    /// A template was not filled in.
+    pub(super) fn placeholder(key: &'static str, origin: &Origin, placeholder: &str) -> Error {
+        Error::Placeholder { key, origin: origin.clone(), placeholder: placeholder.to_owned() }
+    }
+
+    /// No source says anything about a setting that must be set.
+    pub(super) fn not_set(key: &'static str, help: impl Into<String>) -> Error {
+        Error::Missing { key, help: help.into(), emptied: None }
+    }
+
+    /// The sentence, and behind a colon its cause.
+    pub(super) fn with_cause(&self) -> String {
+        let cause = std::error::Error::source(self).map(|cause| format!(": {cause}"));
+        format!("{self}{}", cause.unwrap_or_default())
+    }
+
     /// One error out of all that were found; `None` if there are none.
     pub fn of(mut errors: Vec<Error>) -> Option<Error> {
         if errors.len() < 2 {
             return errors.pop();
         }
-        let text = |error: &Error| {
-            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            format!("{error}{cause} [{}]\n{}", error.reason(), error.help())
-        };
+        let text = |error: &Error| format!("{} [{}]\n{}", error.with_cause(), error.reason(), error.help());
         let chain = errors.iter().rev().fold(None, |next, error| Some(Arc::new(Chained { text: text(error), next })));
         let missing = errors.iter().map(Error::missing).collect::<Option<Vec<_>>>().unwrap_or_default().concat();
         chain.map(|all| Error::Several { count: errors.len(), missing, all })
@@ -278,13 +294,14 @@ impl Explain for Error {
             Error::Type { .. } => "correct it; `kasm-bootstrap config example` shows every setting".into(),
             Error::Value { help, .. } | Error::Missing { help, .. } => help.clone(),
             Error::Placeholder { key, .. } => {
-                let from = schema_variable(key)
+                let from = template_variable(key)
                     .map(|variable| format!("; Kasm fills {variable} in when it creates the machine"))
                     .unwrap_or_default();
                 format!("write the real value, or find out why the template was not filled in{from}")
             }
-            Error::RequestHost { .. } => "in Kasm's admin interface open Infrastructure, Zones, this zone, and set \"Upstream Auth \
-                Address\" to the name or address under which this node reaches the manager; or write that into manager.address here"
+            Error::RequestHost { .. } => "in Kasm's admin interface open Infrastructure, Zones, this zone, and set \
+                                          \"Upstream Auth Address\" to the name or address under which this node \
+                                          reaches the manager; or write that into manager.address here"
                 .into(),
             Error::TokenMissing { key, flag, credential, other_given, .. } => {
                 let other = match (*other_given, *key) {
@@ -309,7 +326,7 @@ impl Explain for Error {
 }
 
 /// The template variable from which a setting is usually filled (docs/kasm-facts.md, 7).
-fn schema_variable(key: &str) -> Option<&'static str> {
+fn template_variable(key: &str) -> Option<&'static str> {
     match key {
         "manager.address" | "guac.api_host" => Some("{upstream_auth_address}"),
         _ => None,

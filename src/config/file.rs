@@ -76,16 +76,16 @@ fn raw(kind: Kind, value: &DeValue<'_>) -> Result<Raw, (&'static str, &'static s
         Kind::Boolean => "true or false",
         Kind::Port | Kind::Count => "a number",
         Kind::Duration | Kind::Mebibytes => "a number, or a text with a unit",
-        Kind::Paths | Kind::Urls | Kind::Texts => "a list of texts",
+        list if list.is_list() => "a list of texts",
         _ => "a text in quotes",
     };
     let refused = || (wanted, kind_of(value));
     match (kind, value) {
-        (Kind::Paths | Kind::Urls | Kind::Texts, DeValue::Array(items)) => {
+        (list, DeValue::Array(items)) if list.is_list() => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<_>>().map(Raw::List).ok_or((wanted, "a list of other things"))
         }
-        (Kind::Paths | Kind::Urls | Kind::Texts, DeValue::String(text)) => Ok(Raw::List(vec![text.to_string()])),
+        (list, DeValue::String(text)) if list.is_list() => Ok(Raw::List(vec![text.to_string()])),
         // Templates put everything into quotes, numbers too.
         (_, DeValue::String(text)) => Ok(Raw::Text(text.to_string())),
         (Kind::Boolean, DeValue::Boolean(value)) => Ok(Raw::Boolean(*value)),

@@ -82,7 +82,8 @@ mod tests {
         (directory, paths, Installed { version: Some("1.17.0".into()), dir })
     }
 
-    const AGENT: &str = "agent:\n  server_id: s-1\n  public_hostname: 10.0.0.4\n  public_port: 8443\n  provider: harvester\n\
+    const AGENT: &str = "agent:\n  server_id: s-1\n  public_hostname: 10.0.0.4\n  public_port: 8443\n  \
+                         provider: harvester\n\
                          manager:\n  hostnames: ['kasm.example.com']\n  public_port: 4443\n  token: abcdefghijkl\n";
     const GUAC: &str = "kasmguac:\n  id: 1\n  server_address: 10.0.0.5\n  server_port: 443\n  zone: default\n\
                         api:\n  hostnames: ['m']\n  port: 443\n  auth_token: a.b.c\n";

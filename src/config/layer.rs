@@ -52,6 +52,18 @@ pub enum Raw {
     Secret(Secret),
 }
 
+impl Raw {
+    /// A single value as text; `None` for a list and for a secret.
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Raw::Text(text) => Some(text.clone()),
+            Raw::Integer(number) => Some(number.to_string()),
+            Raw::Boolean(value) => Some(value.to_string()),
+            Raw::List(_) | Raw::Secret(_) => None,
+        }
+    }
+}
+
 /// One setting in one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

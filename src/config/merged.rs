@@ -10,6 +10,9 @@ use crate::net;
 use crate::secret::Secret;
 use std::path::Path;
 
+/// What is shown in the place of a secret.
+const HIDDEN: &str = "[secret]";
+
 /// What all sources together say.
 #[derive(Debug, Clone, Default)]
 pub struct Merged {
@@ -52,8 +55,7 @@ impl Merged {
                 Meaning::Given(given) => given,
                 Meaning::Empty => continue,
                 Meaning::Left(placeholder) | Meaning::Torn(placeholder) => {
-                    let placeholder = placeholder.to_owned();
-                    let error = Error::Placeholder { key: setting.key, origin: entry.origin.clone(), placeholder };
+                    let error = Error::placeholder(setting.key, &entry.origin, placeholder);
                     self.filled.push((secret, Err(error)));
                     continue;
                 }
@@ -73,10 +75,7 @@ impl Merged {
                 }),
                 (path, _) => {
                     let path = Path::new(path);
-                    if read::is_exposed(path) {
-                        let path = path.display();
-                        warnings.push(format!("{path} holds a token and others can read it; run: chmod 600 {path}"));
-                    }
+                    warnings.extend(read::exposed(path));
                     read::secret(secret, path)
                 }
             };
@@ -98,6 +97,11 @@ impl Merged {
         }
         let (_, filled) = self.filled.iter().find(|(filled, _)| *filled == key)?;
         Some(filled.as_ref().map_err(Error::clone))
+    }
+
+    /// True if a setting is what Kasm's templates leave where the zone's upstream auth address is the default.
+    pub(super) fn is_request_host(&self, key: &str) -> bool {
+        matches!(self.get(key).map(|entry| &entry.raw), Some(Raw::Text(text)) if value::is_request_host(text))
     }
 
     /// True if a setting was given for this very run: by a flag, or in the environment.
@@ -122,39 +126,32 @@ impl Merged {
             return Shown { key, value: built_in(setting), from: Origin::Default, note: None };
         };
         let from = entry.origin.clone();
-        let text = match &entry.raw {
-            Raw::Text(text) => text.clone(),
-            Raw::Integer(number) => number.to_string(),
-            Raw::Boolean(value) => value.to_string(),
-            Raw::List(items) => {
-                let items: Vec<String> = match setting.kind {
-                    Kind::Urls => items.iter().map(|item| net::redact(item)).collect(),
-                    _ => items.clone(),
-                };
-                return Shown { key, value: Some(items.join(" ")), from, note: None };
-            }
-            Raw::Secret(_) => "[secret]".into(),
-        };
-        match meaning::of(&text) {
-            Meaning::Given(given) if setting.kind == Kind::Url => {
-                Shown { key, value: Some(net::origin(given)), from, note: Some("its path is not shown".into()) }
-            }
-            Meaning::Given(given) => Shown { key, value: Some(given.to_owned()), from, note: None },
-            Meaning::Empty => Shown { key, value: built_in(setting), from, note: Some("unset: it is empty".into()) },
-            Meaning::Left(left) => {
-                Shown { key, value: built_in(setting), from, note: Some(format!("unset: the template left {left}")) }
-            }
-            Meaning::Torn(_) => {
-                let note = Some("a placeholder is left in it".into());
-                let text = if setting.kind == Kind::Url { net::origin(&text) } else { text };
-                Shown { key, value: Some(text.trim().to_owned()), from, note }
-            }
+        if let Raw::List(items) = &entry.raw {
+            let items: Vec<String> = match setting.kind {
+                Kind::Urls => items.iter().map(|item| net::redact(item)).collect(),
+                _ => items.clone(),
+            };
+            return Shown { key, value: Some(items.join(" ")), from, note: None };
         }
+        let text = entry.raw.text().unwrap_or_else(|| HIDDEN.to_owned());
+        let (value, note) = match meaning::of(&text) {
+            Meaning::Given(given) if setting.kind == Kind::Url => {
+                (Some(net::origin(given)), Some("its path is not shown".to_owned()))
+            }
+            Meaning::Given(given) => (Some(given.to_owned()), None),
+            Meaning::Empty => (built_in(setting), Some("unset: it is empty".to_owned())),
+            Meaning::Left(left) => (built_in(setting), Some(format!("unset: the template left {left}"))),
+            Meaning::Torn(_) => {
+                let shown = if setting.kind == Kind::Url { net::origin(&text) } else { text.clone() };
+                (Some(shown.trim().to_owned()), Some("a placeholder is left in it".to_owned()))
+            }
+        };
+        Shown { key, value, from, note }
     }
 
     fn shown_secret(&self, setting: &'static Setting) -> Shown {
         let key = setting.key;
-        let hidden = || Some("[secret]".to_owned());
+        let hidden = || Some(HIDDEN.to_owned());
         if let Some(entry) = self.get(key) {
             let empty = matches!(&entry.raw, Raw::Secret(secret) if secret.is_empty());
             let note = empty.then(|| "it is empty".to_owned());
@@ -168,10 +165,7 @@ impl Merged {
         let place = if path.trim() == "-" { "standard input" } else { path.trim() };
         match self.secret(key) {
             Some(Ok(_)) => Shown { key, value: hidden(), from, note: Some(format!("from {place}")) },
-            Some(Err(error)) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                Shown { key, value: None, from, note: Some(format!("unset: {error}{cause}")) }
-            }
+            Some(Err(error)) => Shown { key, value: None, from, note: Some(format!("unset: {}", error.with_cause())) },
             None => Shown { key, value: None, from, note: Some(format!("from {place}")) },
         }
     }

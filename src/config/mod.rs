@@ -7,11 +7,11 @@
 //! flags (cli)   ──────┘    values keep where they were found
 //! ```
 //!
-//! Later sources win: built-in, what an installed node says of itself (for commands that work on it), systemd credentials, `/etc/kasm-bootstrap/config.toml`, `config.d/*.toml`
-//! in the order of their names, user-data, the environment, flags. `--config FILE` takes the place of all
-//! files and of user-data. The
-//! last source to mention a setting decides it, also by leaving it empty; an empty token in a file or a
-//! variable says nothing. In one source a token itself wins over the file it may be in.
+//! Later sources win: built-in, what an installed node says of itself (for commands that work on it), systemd
+//! credentials, `/etc/kasm-bootstrap/config.toml`, `config.d/*.toml` in the order of their names, user-data, the
+//! environment, flags. `--config FILE` takes the place of all files and of user-data. The last source to mention
+//! a setting decides it, also by leaving it empty; an empty token in a file or a variable says nothing. In one
+//! source a token itself wins over the file it may be in.
 
 pub mod catalog;
 pub mod document;

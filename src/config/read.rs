@@ -5,7 +5,7 @@ use super::file::{self, LIMIT};
 use super::layer::Layer;
 use crate::paths::Paths;
 use crate::secret::Secret;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,6 @@ pub(super) fn files(paths: &Paths, named: Option<&Path>) -> Result<Vec<PathBuf>,
     if let Some(named) = named {
         return Ok(vec![named.to_owned()]);
     }
-    let usual = paths.config_file();
-    let mut files = Vec::new();
-    if std::fs::symlink_metadata(&usual).is_ok() {
-        files.push(usual);
-    }
     let directory = paths.config_dir();
     let fail = |source| unreadable("configuration directory", &directory, source);
     let entries = match std::fs::read_dir(&directory) {
@@ -47,12 +42,8 @@ pub(super) fn files(paths: &Paths, named: Option<&Path>) -> Result<Vec<PathBuf>,
         }
     }
     more.sort();
-    files.extend(more);
-    let user_data = paths.user_data();
-    if std::fs::symlink_metadata(&user_data).is_ok() {
-        files.push(user_data);
-    }
-    Ok(files)
+    let there = |path: PathBuf| std::fs::symlink_metadata(&path).is_ok().then_some(path);
+    Ok(there(paths.config_file()).into_iter().chain(more).chain(there(paths.user_data())).collect())
 }
 
 /// User-data as it was kept: the name of its source, from the comment before it, and the rest, whose lines
@@ -73,8 +64,8 @@ pub(super) fn config(path: &Path, kept: bool) -> Layer {
     let (name, text) = user_data(&bytes).filter(|_| kept).unwrap_or((path, &bytes));
     let mut layer = file::layer_from_bytes(name, text);
     let secrets = layer.entries.iter().any(|entry| entry.setting.is_secret() && !entry.is_silent());
-    if secrets && mode.is_some_and(|mode| mode & READABLE_BY_OTHERS != 0) {
-        layer.warnings.push(format!("{0} holds a token and others can read it; run: chmod 600 {0}", path.display()));
+    if secrets {
+        layer.warnings.extend(exposed_by(mode, path));
     }
     if mode.is_some_and(|mode| mode & WRITABLE_BY_ALL != 0) {
         layer.warnings.push(format!(
@@ -92,9 +83,21 @@ pub(super) fn secret(key: &str, path: &Path) -> Result<Secret, Error> {
     text(bytes, path.display().to_string())
 }
 
-/// True if a token's file can be read by others than its owner. Pipes and the like are not files.
-pub(super) fn is_exposed(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & READABLE_BY_OTHERS != 0)
+/// The warning about a token's file that others than its owner can read. Pipes and the like are not files.
+pub(super) fn exposed(path: &Path) -> Option<String> {
+    let meta = std::fs::metadata(path).ok()?;
+    exposed_by(mode(&meta), path)
+}
+
+fn exposed_by(mode: Option<u32>, path: &Path) -> Option<String> {
+    let path = path.display();
+    let exposed = mode? & READABLE_BY_OTHERS != 0;
+    exposed.then(|| format!("{path} holds a token and others can read it; run: chmod 600 {path}"))
+}
+
+/// The mode of a regular file.
+fn mode(meta: &Metadata) -> Option<u32> {
+    meta.is_file().then(|| meta.mode())
 }
 
 /// A token from standard input.
@@ -114,8 +117,7 @@ fn text(bytes: Zeroizing<Vec<u8>>, place: String) -> Result<Secret, Error> {
 fn bounded(what: &str, path: &Path, limit: u64) -> Result<(Zeroizing<Vec<u8>>, Option<u32>), Error> {
     let fail = |source| unreadable(what, path, source);
     let file = File::open(path).map_err(fail)?;
-    let meta = file.metadata().map_err(fail)?;
-    let mode = meta.is_file().then(|| meta.mode());
+    let mode = mode(&file.metadata().map_err(fail)?);
     Ok((take(what, path, file, limit)?, mode))
 }
 

@@ -54,6 +54,13 @@ pub enum Kind {
     SecretFile,
 }
 
+impl Kind {
+    /// True for a list of texts.
+    pub fn is_list(self) -> bool {
+        matches!(self, Kind::Paths | Kind::Urls | Kind::Texts)
+    }
+}
+
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -130,9 +137,14 @@ pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
+/// The settings that files and variables may set: all but those that are flags and nothing else.
+pub fn lasting() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| !setting.flag_only)
+}
+
 /// The setting behind this environment variable.
 pub fn find_variable(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| !setting.flag_only && setting.variable() == name)
+    lasting().find(|setting| setting.variable() == name)
 }
 
 /// The tables, each once, in the order of the settings.

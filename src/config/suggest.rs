@@ -12,21 +12,20 @@ pub fn key(typed: &str) -> Option<String> {
     }
     let typed = typed.to_lowercase().replace('-', "_");
     let last = typed.rsplit('.').next().unwrap_or(&typed);
-    let usable = || schema::SETTINGS.iter().filter(|setting| !setting.flag_only);
     let table = typed.rsplit_once('.').map(|(table, _)| table);
     let beside = |setting: &&Setting| table.is_some() && setting.split().0 == table && setting.also.contains(&last);
-    if let Some(known) = usable().find(beside) {
+    if let Some(known) = schema::lasting().find(beside) {
         return Some(known.key.to_owned());
     }
-    let same = usable().filter(|setting| setting.split().1 == last);
+    let same = schema::lasting().filter(|setting| setting.split().1 == last);
     if let Some(same) = same.min_by_key(|setting| distance(&typed, setting.key).0) {
         return Some(same.key.to_owned());
     }
-    if let Some(known) = usable().find(|setting| setting.also.contains(&last)) {
+    if let Some(known) = schema::lasting().find(|setting| setting.also.contains(&last)) {
         return Some(known.key.to_owned());
     }
-    let whole = usable().map(|setting| (setting.key, distance(&typed, setting.key)));
-    let names = usable().map(|setting| (setting.key, distance(last, setting.split().1)));
+    let whole = schema::lasting().map(|setting| (setting.key, distance(&typed, setting.key)));
+    let names = schema::lasting().map(|setting| (setting.key, distance(last, setting.split().1)));
     let tables = schema::tables().into_iter().map(|table| (table, distance(&typed, table)));
     nearest(tables.chain(whole).chain(names)).map(str::to_owned)
 }
@@ -37,12 +36,13 @@ pub fn variable(typed: &str) -> Option<String> {
     if rest.len() > 100 {
         return None;
     }
-    let usable = || schema::SETTINGS.iter().filter(|setting| !setting.flag_only);
     let rest = rest.to_lowercase();
-    if let Some(same) = usable().find(|setting| setting.split().1 == rest || setting.also.contains(&rest.as_str())) {
+    if let Some(same) =
+        schema::lasting().find(|setting| setting.split().1 == rest || setting.also.contains(&rest.as_str()))
+    {
         return Some(same.variable());
     }
-    let whole = usable().map(|setting| (setting, distance(&rest, &setting.key.replace('.', "_"))));
+    let whole = schema::lasting().map(|setting| (setting, distance(&rest, &setting.key.replace('.', "_"))));
     nearest(whole).map(Setting::variable)
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 mod names;
+mod release;
 mod values;
 
 /// An agent's configuration that is complete.
@@ -22,6 +23,9 @@ token = "abcdefghijklmnopqrst"
 "#;
 
 const HEX: &str = "aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccdddddddddddddddd";
+
+/// The key in minisign's own documentation.
+const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 fn layer(text: &str) -> Layer {
     file::layer(Path::new("/etc/kasm-bootstrap/config.toml"), text)
@@ -204,86 +208,10 @@ fn an_empty_token_says_nothing_in_a_file_and_is_refused_as_a_token_when_it_is_a_
 }
 
 #[test]
-fn another_version_drops_what_belonged_to_the_one_before() {
-    let baked = layer(&format!("{AGENT}\n").replace(
-        "version = \"1.19.0\"",
-        &format!(
-            "version = \"1.18.1\"\nurls = [\"https://mirror.example/kasm_release_1.18.1.tar.gz\"]\nsha256 = \"{HEX}\""
-        ),
-    ));
-    let release = intent(&[&baked]).unwrap().release;
-    assert_eq!((release.version.as_deref(), release.digest), (Some("1.18.1"), Digest::Pinned(HEX.into())));
-
-    let newer = intent(&[&baked, &flag("release.version", "1.19.0")]).unwrap().release;
-    assert_eq!(newer.sources, [Source::Url(catalog::official("1.19.0").url)]);
-    assert_eq!(newer.digest, Digest::Pinned(catalog::published_digest("1.19.0").unwrap().into()));
-
-    let same = intent(&[&baked, &flag("release.version", "1.18.1")]).unwrap().release;
-    assert_eq!(same.digest, Digest::Pinned(HEX.into()));
-
-    let mirror = later("[release]\nfile = \"/srv/x.tar.gz\"\nurls = \"http://other.example/y.tar.gz\"");
-    let mirrored = intent(&[&baked, &mirror]).unwrap().release;
-    assert_eq!(
-        mirrored.sources,
-        [Source::File("/srv/x.tar.gz".into()), Source::Url("http://other.example/y.tar.gz".into())]
-    );
-    assert_eq!((mirrored.version.as_deref(), mirrored.digest), (Some("1.18.1"), Digest::Pinned(HEX.into())));
-
-    let whole = later("[release]\nurls = \"http://other.example/y.tar.gz\"\nsha256 = \"sidecar\"");
-    let whole = intent(&[&baked, &whole]).unwrap().release;
-    assert_eq!((whole.version, whole.digest), (None, Digest::Sidecar));
-}
-
-/// The key in minisign's own documentation.
-const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
-
-#[test]
-fn a_minisign_key_takes_the_place_of_a_digest_and_stays_with_every_mirror() {
-    let signed = later(&format!(
-        "[release]\nversion = \"1.18.1\"\nurls = \"http://a.example/x.tar.gz\"\nminisign_key = \"{KEY}\""
-    ));
-    let release = intent(&[&layer(AGENT), &signed]).unwrap().release;
-    assert_eq!((release.digest, release.minisign_key), (Digest::Sidecar, Some(MinisignKey::Text(KEY.into()))));
-
-    // Another mirror, or another digest, does not take the key away.
-    let mirror = later(&format!("[release]\nurls = \"http://b.example/y.tar.gz\"\nsha256 = \"{HEX}\""));
-    let release = intent(&[&layer(AGENT), &signed, &mirror]).unwrap().release;
-    assert_eq!(
-        (release.digest, release.minisign_key),
-        (Digest::Pinned(HEX.into()), Some(MinisignKey::Text(KEY.into())))
-    );
-
-    let broken = later("[release]\nminisign_key = \"RWx\"");
-    assert_eq!(intent(&[&layer(AGENT), &broken]).unwrap_err().reason(), "config.value");
-    let file = later("[release]\nminisign_key = \"/etc/minisign.pub\"");
-    let release = intent(&[&layer(AGENT), &file]).unwrap().release;
-    assert_eq!(release.minisign_key, Some(MinisignKey::File("/etc/minisign.pub".into())));
-    assert!(matches!(release.digest, Digest::Pinned(_)), "the published digest counts beside the key");
-}
-
-#[test]
-fn a_release_without_a_digest_is_refused_with_the_command_that_takes_it() {
-    let text = layer(&AGENT.replace("1.19.0", "1.18.1"));
-    insta::assert_snapshot!(failure(intent(&[&text]).unwrap_err()), @"
-    error: release.sha256 is not set, and Kasm publishes no digest for 1.18.1 [config.digest-missing]
-    help: take the digest once, when you bake the image: kasm-bootstrap release digest https://kasm-static-content.s3.amazonaws.com/kasm_release_1.18.1.tar.gz
-    ");
-    let nowhere = layer(&AGENT.replace("version = \"1.19.0\"", ""));
-    insta::assert_snapshot!(failure(intent(&[&nowhere]).unwrap_err()), @"
-    error: release.version is not set [config.missing]
-    help: give --release VERSION, --release-url URL or --release-file FILE, or [release] in the configuration
-    ");
-    let unknown = layer(&AGENT.replace("\"1.19.0\"", &format!("\"7.0.0\"\nsha256 = \"{HEX}\"")));
-    let understood = Merged::of([&unknown]).understand().unwrap();
-    assert_eq!(understood.notes.len(), 1, "a guessed URL is told");
-    let told = layer(&AGENT.replace("version = \"1.19.0\"", "urls = \"http://m.example/kasm_release_1.19.0.tar.gz\""));
-    assert_eq!(intent(&[&told]).unwrap().release.version.as_deref(), Some("1.19.0"));
-}
-
-#[test]
 fn the_installers_own_flags_are_handed_over_by_their_long_names() {
     let text = layer(&format!(
-        "{AGENT}\n[installer]\nskip_egress = true\nno_check_disk = \"false\"\noffline_service = \"/srv/s.tar.gz\"\nargs = [\"--new\", \"{{x}}\"]"
+        "{AGENT}\n[installer]\nskip_egress = true\nno_check_disk = \"false\"\noffline_service = \"/srv/s.tar.gz\"\n\
+         args = [\"--new\", \"{{x}}\"]"
     ));
     let installer = intent(&[&text]).unwrap().installer;
     assert_eq!(installer.flags, ["skip-egress"]);
@@ -349,7 +277,7 @@ fn what_is_shown_says_where_each_value_came_from_and_hides_secrets() {
 #[test]
 fn the_schema_and_the_example_know_every_setting() {
     let schema = document::json_schema();
-    for setting in schema::SETTINGS.iter().filter(|setting| !setting.flag_only) {
+    for setting in schema::lasting() {
         let pointer = format!("/properties/{}", setting.key.replace('.', "/properties/"));
         let property = schema.pointer(&pointer).unwrap_or_else(|| panic!("{pointer} is not in the schema"));
         assert!(property["description"].as_str().unwrap().starts_with(setting.doc));
@@ -359,7 +287,7 @@ fn the_schema_and_the_example_know_every_setting() {
     let all: String = example.lines().map(uncommented).collect::<Vec<_>>().join("\n");
     let all = layer(&all);
     assert!(all.errors.is_empty(), "{:?}", all.errors);
-    assert_eq!(all.entries.len(), schema::SETTINGS.iter().filter(|setting| !setting.flag_only).count());
+    assert_eq!(all.entries.len(), schema::lasting().count());
     assert!(intent(&[&all]).is_ok(), "every example is a sound value");
 }
 
@@ -391,7 +319,9 @@ proptest! {
     }
 
     #[test]
-    fn any_text_as_a_file_is_a_layer_or_errors(text in "\\PC*|([a-z.\\[\\]=\"{}#0-9 \n]{0,80})|(role|manager|agent|release\\.urls|\\[swap\\])=?.{0,20}") {
+    fn any_text_as_a_file_is_a_layer_or_errors(
+        text in "\\PC*|([a-z.\\[\\]=\"{}#0-9 \n]{0,80})|(role|manager|agent|release\\.urls|\\[swap\\])=?.{0,20}",
+    ) {
         for error in layer(&text).errors {
             prop_assert!(!error.help().is_empty());
         }
@@ -440,6 +370,4 @@ fn where_user_data_and_metadata_come_from_is_known_without_the_rest() {
     error: /etc/kasm-bootstrap/config.toml:2: metadata.endpoint is `http://example.com`, and not http:// and an address [config.value]
     help: write http://169.254.169.254, or on IPv6 http://[fd00:ec2::254]
     ");
-    let words: Vec<&str> = UserDataFrom::ALL.iter().map(|(word, _)| *word).collect();
-    assert_eq!(schema::find("run.user_data").unwrap().kind, Kind::Choice(words.leak()), "the table's words");
 }

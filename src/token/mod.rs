@@ -43,6 +43,12 @@ pub enum Format {
     Opaque,
 }
 
+impl Format {
+    /// The words of `token_format`.
+    pub const ALL: [(&'static str, Format); 3] =
+        [("auto", Format::Auto), ("jwt", Format::Jwt), ("opaque", Format::Opaque)];
+}
+
 /// What a token is for (`docs/kasm-facts.md`, 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

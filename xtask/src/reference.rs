@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn every_setting_command_exit_and_path_has_its_place() {
         let (configuration, cli, exits, files) = (configuration(), cli(), exit_codes(), files());
-        for setting in SETTINGS.iter().filter(|setting| !setting.flag_only) {
+        for setting in schema::lasting() {
             assert!(configuration.contains(&format!("`{}`\n", setting.variable())), "{}", setting.key);
         }
         for name in ["install", "token check", "release fetch", "config show"] {

@@ -80,7 +80,8 @@ pub static SETTINGS: &[Setting] = &[
         MinisignKey,
         "none: no signature is asked for",
         "\"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"",
-        "The minisign public key (or its file) whose signature must lie beside the tarball, as TARBALL.minisig; with it sha256 may be left out",
+        "The minisign public key (or its file) whose signature must lie beside the tarball, as TARBALL.minisig; with \
+         it sha256 may be left out",
     )
     .flag("--minisign-key")
     .also(&["minisign", "signature", "public_key"]),
@@ -159,7 +160,13 @@ pub static SETTINGS: &[Setting] = &[
         .flag("--agent-provider")
         .also(&["agent_provider", "provider_name"]),
     setting("agent.enable", Boolean, "as the manager has it", "true", ENABLE),
-    setting("agent.cores", Count, "as the manager has it", "8", "How many processors the manager counts this agent with"),
+    setting(
+        "agent.cores",
+        Count,
+        "as the manager has it",
+        "8",
+        "How many processors the manager counts this agent with",
+    ),
     setting(
         "agent.memory",
         Mebibytes,
@@ -222,7 +229,13 @@ pub static SETTINGS: &[Setting] = &[
         "How long `run` waits for a configuration that is not complete yet",
     )
     .also(&["config_wait"]),
-    setting("run.console", Boolean, "true", "true", "Whether `run` tells its steps on the machine's serial console, too"),
+    setting(
+        "run.console",
+        Boolean,
+        "true",
+        "true",
+        "Whether `run` tells its steps on the machine's serial console, too",
+    ),
     setting("run.watch", Duration, "30s", "\"30s\"", "How often `run` looks at the containers of a node that is up")
         .also(&["interval"]),
     setting(

@@ -25,6 +25,29 @@ fn the_table_is_sound() {
 }
 
 #[test]
+fn the_words_of_the_table_are_those_that_are_understood() {
+    let wrong = |key: &str, word: &str| {
+        let (table, name) = key.rsplit_once('.').unwrap_or_default();
+        let text = if table.is_empty() { format!("{key} = '{word}'") } else { format!("[{table}]\n{name} = '{word}'") };
+        let merged = Merged::of([&layer(&text)]);
+        let errors = merged.intent().err().into_iter().chain(merged.repair().err());
+        let all: Vec<String> = errors.map(failure).collect();
+        let named = format!("{key} is `{word}`");
+        all.into_iter().find(|text| text.contains(&named))
+    };
+    for setting in schema::SETTINGS {
+        let Kind::Choice(words) = setting.kind else { continue };
+        for word in words {
+            assert_eq!(wrong(setting.key, word), None);
+        }
+        let refused = wrong(setting.key, "nonsense").unwrap();
+        let quoted: Vec<String> = words.iter().map(|word| format!("role = \"{word}\"")).collect();
+        let listed = [crate::words::either(words), quoted.join(" or ")];
+        assert!(listed.iter().any(|list| refused.contains(&format!("write {list}"))), "{refused}");
+    }
+}
+
+#[test]
 fn unknown_names_are_refused_with_a_suggestion_across_tables() {
     for (typed, meant) in [
         ("token", "manager.token"),
@@ -77,7 +100,8 @@ fn what_is_not_toml_is_refused_with_its_place_and_without_its_text() {
 
 #[test]
 fn values_of_the_wrong_type_are_refused() {
-    let text = "role = 5\nmanager = 'x'\nproxy_port = 4.3\n[release]\nurls = [1]\nversion = 1.19\n[network]\ninsecure = 1\n[agent.address]\nx = 1";
+    let text = "role = 5\nmanager = 'x'\nproxy_port = 4.3\n[release]\nurls = [1]\nversion = 1.19\n\
+                [network]\ninsecure = 1\n[agent.address]\nx = 1";
     insta::assert_snapshot!(failure(Error::of(layer(text).errors).unwrap()), @"
     error: 7 things are wrong with the configuration [config.several]
       because: /etc/kasm-bootstrap/config.toml:1: role must be a text in quotes, not a number [config.type]

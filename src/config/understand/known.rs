@@ -1,10 +1,10 @@
 //! As much of the intent as is known, for commands that can do with half of it.
 
-use super::super::error::Error;
-use super::super::merged::Merged;
-use super::super::value;
-use super::Reader;
-use crate::intent::{AddressChoice, HostPort, InstallerIntent, Intent, MetadataOptions, ReleaseIntent, Role, Source};
+use super::reader::Reader;
+use crate::config::error::Error;
+use crate::config::merged::Merged;
+use crate::config::value;
+use crate::intent::{AddressChoice, HostPort, InstallerIntent, MetadataOptions, Role, Source};
 use crate::net;
 use std::time::Duration;
 
@@ -34,47 +34,30 @@ pub struct Known {
 impl Merged {
     /// What is known of the intent. Nothing has to be there; what is there has to be right.
     pub fn known(&self) -> Result<Known, Error> {
-        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
-        let role = self.get("role").and_then(|_| reader.role());
-        let key = reader.manager_key(role);
-        let known = Known {
-            role,
-            manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
-            address: reader.parsed("agent.address", value::address).unwrap_or(AddressChoice::Auto),
-            network: reader.network(),
-            metadata: reader.metadata(),
-            sources: reader.sources().1,
-            proxy_port: reader.parsed("proxy_port", value::port),
-            installer: reader.installer(),
-            skip: reader.list("preflight.skip", |name| Ok(name.to_owned())),
-        };
-        Error::of(reader.errors).map_or(Ok(known), Err)
+        self.read(|reader| {
+            let role = self.get("role").and_then(|_| reader.role());
+            let key = reader.manager_key(role);
+            Known {
+                role,
+                manager: self.get(key).and_then(|_| reader.manager_address(key, "")),
+                address: reader.address(),
+                network: reader.network(),
+                metadata: reader.metadata(),
+                sources: reader.sources().1,
+                proxy_port: reader.parsed("proxy_port", value::port),
+                installer: reader.installer(),
+                skip: reader.skip(),
+            }
+        })
     }
 
     /// TLS alone, for those who need no more.
     pub fn network(&self) -> Result<net::Options, Error> {
-        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
-        let network = reader.network();
-        Error::of(reader.errors).map_or(Ok(network), Err)
+        self.read(Reader::network)
     }
 
     /// How long containers must stay up, for those who need no more.
     pub fn settle(&self) -> Result<Duration, Error> {
-        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
-        let settle = reader.parsed("health.settle", value::duration).unwrap_or(Intent::SETTLE);
-        Error::of(reader.errors).map_or(Ok(settle), Err)
-    }
-
-    /// The release alone, for those who fetch it long before anything else is known. `None` where nothing
-    /// names one.
-    pub fn release(&self) -> Result<Option<ReleaseIntent>, Error> {
-        let reader = || Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
-        let mut look = reader();
-        if look.sources().1.is_empty() && look.errors.is_empty() {
-            return Ok(None);
-        }
-        let mut reader = reader();
-        let release = reader.release();
-        Error::of(reader.errors).map_or(Ok(release), Err)
+        self.read(Reader::settle)
     }
 }

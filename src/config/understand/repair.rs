@@ -1,11 +1,11 @@
 //! What `token repair` goes by: tokens and the manager's address, of which none has to be there.
 
-use super::super::error::{Error, quoted};
-use super::super::layer::{Origin, Raw};
-use super::super::merged::Merged;
-use super::super::value::{self, Wrong};
-use super::Reader;
-use crate::intent::{ManagerIntent, Offered, RepairIntent, RepairMethod};
+use super::reader::Reader;
+use crate::config::error::Error;
+use crate::config::layer::Origin;
+use crate::config::merged::Merged;
+use crate::config::value;
+use crate::intent::{Offered, RepairIntent, RepairMethod};
 use crate::secret::Secret;
 
 impl Merged {
@@ -13,29 +13,24 @@ impl Merged {
     /// what is there has to be right, as far as it matters for this. A token's file that only the configuration
     /// names and that cannot be read is a note: the other role may need it.
     pub fn repair(&self) -> Result<(RepairIntent, Vec<String>), Error> {
-        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
-        let method = |text: &str| match RepairMethod::ALL.iter().find(|(word, _)| *word == text) {
-            Some((_, method)) => Ok(*method),
-            None => Err(Wrong { problem: format!("is {}", quoted(text)), help: "write both, file or yaml".into() }),
-        };
-        let registration = reader.offered("guac.registration_token", "guac.registration_token_file");
-        let manager_token = reader.offered("manager.token", "manager.token_file");
-        // What a template left where an address belongs keeps nobody from mending a token.
-        let is_left = matches!(self.get("manager.address").map(|entry| &entry.raw), Some(Raw::Text(text)) if value::is_request_host(text));
-        let address = if is_left { None } else { reader.parsed("manager.address", value::host_port) };
-        let asked = self.is_flag("manager.address");
-        let intent = RepairIntent {
-            registration: registration.map(|offered| offered.value),
-            manager_token,
-            manager: address.map(|value| Offered { value, asked }),
-            token_format: reader.token_format(),
-            method: reader.parsed("repair.method", method).unwrap_or_default(),
-            network: reader.network(),
-            manager_wait: reader.parsed("manager.wait", value::duration).unwrap_or(ManagerIntent::WAIT),
-            budget: reader.budget(),
-        };
-        let Reader { errors, notes, .. } = reader;
-        Error::of(errors).map_or(Ok((intent, notes)), Err)
+        self.read_with_notes(|reader| {
+            let registration = reader.offered("guac.registration_token", "guac.registration_token_file");
+            let manager_token = reader.offered("manager.token", "manager.token_file");
+            // What a template left where an address belongs keeps nobody from mending a token.
+            let is_left = self.is_request_host("manager.address");
+            let address = if is_left { None } else { reader.parsed("manager.address", value::host_port) };
+            let asked = self.is_flag("manager.address");
+            RepairIntent {
+                registration: registration.map(|offered| offered.value),
+                manager_token,
+                manager: address.map(|value| Offered { value, asked }),
+                token_format: reader.token_format(),
+                method: reader.choice("repair.method", &RepairMethod::ALL).unwrap_or_default(),
+                network: reader.network(),
+                manager_wait: reader.manager_wait(),
+                budget: reader.budget(),
+            }
+        })
     }
 
     fn is_flag(&self, key: &str) -> bool {
@@ -52,11 +47,8 @@ impl Reader<'_> {
             Ok(secret) => Some(Offered { value: secret.clone(), asked }),
             Err(error) => {
                 match asked {
-                    true => self.errors.push(error),
-                    false => {
-                        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                        self.notes.push(format!("{error}{}", cause.unwrap_or_default()));
-                    }
+                    true => self.refuse(error),
+                    false => self.notes.push(error.with_cause()),
                 }
                 None
             }
@@ -66,8 +58,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::file;
     use super::*;
+    use crate::config::file;
     use crate::intent::HostPort;
     use std::path::Path;
 

@@ -1,10 +1,11 @@
 //! Whom runs are told to: known before the rest of the intent is, because it is about its failures too.
 
-use super::super::error::{Error, quoted};
-use super::super::meaning::{self, Meaning};
-use super::super::merged::Merged;
-use super::super::value::{self, Wrong};
-use super::Reader;
+use super::MANAGER_HELP;
+use super::reader::Reader;
+use crate::config::error::Error;
+use crate::config::meaning::{self, Meaning};
+use crate::config::merged::Merged;
+use crate::config::value::{self, Wrong};
 use crate::intent::{Events, Form, HostPort, Reporting, WebhookIntent};
 use crate::secret::Secret;
 
@@ -14,44 +15,29 @@ const SHORTEST_SECRET: usize = 16;
 impl Merged {
     /// Whom to tell. Nothing else has to be there or right.
     pub fn reporting(&self) -> Result<Reporting, Error> {
-        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
-        let reporting = reader.reporting();
-        Error::of(reader.errors).map_or(Ok(reporting), Err)
+        self.read(Reader::reporting)
     }
-}
 
-impl Merged {
     /// The check-in token and the manager it is for, for those who need no more: both must be there and right.
     pub fn checkin(&self) -> Result<(Secret, HostPort), Error> {
-        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
-        const KEY: &str = "manager.checkin_token";
-        let token = match self.secret(KEY) {
-            Some(Ok(token)) => Some(token.clone()),
-            Some(Err(error)) => {
-                reader.errors.push(error);
-                None
-            }
-            None => {
-                let help = "give --token-file FILE (`-` for standard input), or the systemd credential checkin-token";
-                reader.missing(KEY, help, None);
-                None
-            }
+        let missing = || {
+            let help = "give --token-file FILE (`-` for standard input), or the systemd credential checkin-token";
+            Error::not_set("manager.checkin_token", help)
         };
-        let help = "give --manager-hostname HOST, or manager.address in the configuration";
-        let address = reader.manager_address("manager.address", help);
-        let Reader { errors, .. } = reader;
-        match (Error::of(errors), token.zip(address)) {
-            (None, Some(found)) => Ok(found),
-            (Some(error), _) => Err(error),
-            (None, None) => Err(Error::Missing { key: KEY, help: help.into(), emptied: None }),
-        }
+        let found = self.read(|reader| {
+            let token = self.secret("manager.checkin_token").unwrap_or_else(|| Err(missing()));
+            let token = reader.keep(token).cloned();
+            token.zip(reader.manager_address("manager.address", MANAGER_HELP))
+        })?;
+        // What is missing or wrong was an error.
+        found.ok_or_else(missing)
     }
 }
 
 impl Reader<'_> {
     pub(super) fn reporting(&mut self) -> Reporting {
         // Who this is said to come from is not worth an error: whoever needs it right says what is wrong with it.
-        let mut known = Reader { merged: self.merged, errors: Vec::new(), notes: Vec::new() };
+        let mut known = Reader::of(self.merged);
         let role = self.merged.get("role").and_then(|_| known.role());
         let key = known.manager_key(role);
         let network = self.network();
@@ -67,8 +53,8 @@ impl Reader<'_> {
     }
 
     fn webhook(&mut self, verifies: bool) -> Option<WebhookIntent> {
-        let events = self.parsed("webhook.events", |text| word(&Events::ALL, text, "write all, changes or end"));
-        let form = self.parsed("webhook.form", |text| word(&Form::ALL, text, "write events or phone-home"));
+        let events = self.choice("webhook.events", &Events::ALL);
+        let form = self.choice("webhook.form", &Form::ALL);
         let secret = self.webhook_secret();
         let url = self.parsed("webhook.url", |text| value::webhook(text, verifies))?;
         let (form, events) = (form.unwrap_or_default(), events.unwrap_or_default());
@@ -77,24 +63,15 @@ impl Reader<'_> {
 
     fn webhook_secret(&mut self) -> Option<Secret> {
         const KEY: &str = "webhook.secret";
-        match self.merged.secret(KEY)? {
-            Err(error) => {
-                self.errors.push(error);
-                None
-            }
-            Ok(secret) => {
-                let secret = given(secret)?;
-                if secret.expose().len() < SHORTEST_SECRET {
-                    self.errors.push(Error::Value {
-                        key: KEY,
-                        origin: self.origin(KEY),
-                        problem: format!("is shorter than {SHORTEST_SECRET} bytes, and could be guessed"),
-                        help: "make one: openssl rand -hex 32".into(),
-                    });
-                }
-                Some(secret.clone())
-            }
+        let secret = given(self.keep(self.merged.secret(KEY)?)?)?;
+        if secret.expose().len() < SHORTEST_SECRET {
+            let wrong = Wrong {
+                problem: format!("is shorter than {SHORTEST_SECRET} bytes, and could be guessed"),
+                help: "make one: openssl rand -hex 32".into(),
+            };
+            self.refuse(wrong.at(KEY, &self.origin(KEY)));
         }
+        Some(secret.clone())
     }
 }
 
@@ -103,15 +80,10 @@ fn given(secret: &Secret) -> Option<&Secret> {
     (!matches!(meaning::of(secret.expose()), Meaning::Empty | Meaning::Left(_))).then_some(secret)
 }
 
-fn word<T: Copy>(words: &[(&str, T)], text: &str, help: &str) -> Result<T, Wrong> {
-    let known = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-    known.ok_or_else(|| Wrong { problem: format!("is {}", quoted(text)), help: help.into() })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::file;
     use super::*;
+    use crate::config::file;
     use std::path::Path;
 
     fn reporting(text: &str) -> Result<Reporting, Error> {

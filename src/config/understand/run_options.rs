@@ -1,9 +1,9 @@
 //! How the service `kasm-bootstrap run` goes about its work: no part of what is wanted of the node.
 
-use super::super::error::Error;
-use super::super::merged::Merged;
-use super::super::value::{self, Wrong};
-use super::Reader;
+use super::reader::Reader;
+use crate::config::error::Error;
+use crate::config::merged::Merged;
+use crate::config::value;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,6 +15,11 @@ pub enum Ready {
     Healthy,
     /// At once: nothing that is ordered after it waits for the node.
     AtOnce,
+}
+
+impl Ready {
+    /// The words of `run.ready`.
+    const ALL: [(&'static str, Ready); 2] = [("healthy", Ready::Healthy), ("at-once", Ready::AtOnce)];
 }
 
 /// What the service does by itself about a node that is not well. Nothing, unless it is asked to.
@@ -64,36 +69,20 @@ impl Default for RunOptions {
 impl Merged {
     /// The settings of the service. All that is wrong with them is in the one error.
     pub fn run_options(&self) -> Result<RunOptions, Error> {
-        let mut reader = Reader { merged: self, errors: Vec::new(), notes: Vec::new() };
-        let options = reader.run_options();
-        Error::of(reader.errors).map_or(Ok(options), Err)
+        self.read(Reader::run_options)
     }
 }
 
 impl Reader<'_> {
     pub(super) fn run_options(&mut self) -> RunOptions {
-        let ready = self.parsed("run.ready", |text| match text {
-            "healthy" => Ok(Ready::Healthy),
-            "at-once" => Ok(Ready::AtOnce),
-            other => Err(Wrong {
-                problem: format!("is {}", super::super::error::quoted(other)),
-                help: "write healthy or at-once".into(),
-            }),
-        });
-        let watch = self.parsed("run.watch", |text| match value::duration(text)? {
-            Duration::ZERO => Err(Wrong {
-                problem: "is 0, and looking without a pause would be all that this machine does".into(),
-                help: "write a number with a unit, such as 30s".into(),
-            }),
-            span => Ok(span),
-        });
-        let restarts = self.parsed("health.restart_components", |text| match text.parse() {
-            Ok(count @ 0..=MOST_RESTARTS) => Ok(count),
-            _ => Err(Wrong {
-                problem: format!("is {}", super::super::error::quoted(text)),
-                help: format!("write how often an hour, 0 to {MOST_RESTARTS}; 0 is never"),
-            }),
-        });
+        let watch =
+            |text: &str| value::some_time(text, "looking without a pause would be all that this machine does", "30s");
+        let restarts = |text: &str| {
+            value::count(text, 0..=MOST_RESTARTS, &format!("write how often an hour, 0 to {MOST_RESTARTS}; 0 is never"))
+        };
+        let ready = self.choice("run.ready", &Ready::ALL);
+        let watch = self.parsed("run.watch", watch);
+        let restarts = self.parsed("health.restart_components", restarts);
         let usual = RunOptions::default();
         let remedies = Remedies {
             enable_sidecar: self.parsed("health.enable_sidecar", value::boolean).unwrap_or_default(),

@@ -1,8 +1,8 @@
 //! What the manager is to know about an agent beyond what registers it.
 
-use super::super::error::{Error, quoted};
-use super::super::value::{self, Wrong};
-use super::Reader;
+use super::reader::Reader;
+use crate::config::error::Error;
+use crate::config::value::{self, Wrong};
 use crate::intent::{AgentSettings, Role};
 use crate::secret::Secret;
 
@@ -13,13 +13,10 @@ impl Reader<'_> {
     /// `None` where nothing of it is asked for.
     pub(super) fn settings(&mut self, role: Option<Role>) -> Option<AgentSettings> {
         let enable = self.parsed("agent.enable", value::boolean);
-        let cores = self.parsed("agent.cores", |text| match text.parse::<u32>() {
-            Ok(cores @ 1..=MOST_CORES) => Ok(cores),
-            _ => Err(Wrong {
-                problem: format!("is {}", quoted(text)),
-                help: format!("write a number of processors, 1 to {MOST_CORES}"),
-            }),
-        });
+        let cores = |text: &str| {
+            value::count(text, 1..=MOST_CORES, &format!("write a number of processors, 1 to {MOST_CORES}"))
+        };
+        let cores = self.parsed("agent.cores", cores);
         let memory_mib = self.parsed("agent.memory", |text| match value::mebibytes(text)? {
             0 => Err(Wrong { problem: "is 0".into(), help: "write MiB as a number, or with a unit: 16G".into() }),
             mib => Ok(mib),
@@ -37,18 +34,15 @@ impl Reader<'_> {
     }
 
     fn key(&mut self, key: &'static str, credential: &str) -> Option<Secret> {
-        match self.merged.secret(key) {
-            Some(Ok(secret)) if !secret.expose().trim().is_empty() => return Some(secret.clone()),
-            Some(Err(error)) => self.errors.push(error),
-            _ => self.errors.push(Error::Missing {
-                key,
-                help: format!(
-                    "agent.enable, agent.cores and agent.memory need a key of the developer API: give {key}, {key}_file \
-                     or the systemd credential {credential}, or leave those out"
-                ),
-                emptied: None,
-            }),
-        }
-        None
+        let is_blank = |secret: &Secret| secret.expose().trim().is_empty();
+        let given = self.merged.secret(key).filter(|found| !found.as_ref().is_ok_and(|secret| is_blank(secret)));
+        let found = given.unwrap_or_else(|| {
+            let help = format!(
+                "agent.enable, agent.cores and agent.memory need a key of the developer API: give {key}, {key}_file or \
+                 the systemd credential {credential}, or leave those out"
+            );
+            Err(Error::not_set(key, help))
+        });
+        self.keep(found).cloned()
     }
 }
