@@ -8,9 +8,9 @@ fn main() -> ExitCode {
 }
 
 /// The C library's resolver, which a static program must not use: it would load the machine's own modules for it,
-/// made for another C library (nss(5), "Name Service Switch"). Names are resolved in the room `net` alone. What the standard
-/// library and the HTTP client could call, and never do, is told that it failed for good; the resolver itself, with
-/// its modules' loader and its tables, some 100 kB, is not linked in.
+/// made for another C library (nss(5), "Name Service Switch"). Names are resolved in the room `net` alone. What the
+/// standard library and the HTTP client could call, and never do, is told that it failed for good; the resolver
+/// itself, with its modules' loader and its tables, some 100 kB, is not linked in.
 // SAFETY: no other object defines this symbol in a static program, or it takes the place of the shared library's, with
 // the same signature (getaddrinfo(3)). It reads and writes nothing.
 #[unsafe(no_mangle)]

@@ -287,8 +287,9 @@ mod tests {
 
     #[test]
     fn a_package_without_a_candidate_cannot_be_had() {
-        let text = "docker-ce:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\ndocker.io:\n  Installed: \
-                    (none)\n  Candidate: 20.10.24+dfsg1-1+deb12u1\n  Version table:\n     20.10.24+dfsg1-1+deb12u1 500\n\
+        let text = "docker-ce:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n\
+                    docker.io:\n  Installed: (none)\n  Candidate: 20.10.24+dfsg1-1+deb12u1\n  Version table:\n     \
+                    20.10.24+dfsg1-1+deb12u1 500\n\
                     N: Unable to locate package docker-compose-v2\n";
         let docker = Package { name: "docker.io".into(), version: "20.10.24+dfsg1-1+deb12u1".into() };
         assert_eq!(parse_policy(text), [docker]);

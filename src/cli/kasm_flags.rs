@@ -288,8 +288,8 @@ mod tests {
 
     #[test]
     fn a_guac_line_and_the_flags_that_move_between_releases_are_understood() {
-        let line = "-S guac -n api.example.com -k [COMPONENT_REGISTRATION_TOKEN] -z eu --offline-network-plugin /p.tgz -B \
-                    --installer-arg --new --installer-arg x --release 1.19.0 --force";
+        let line = "-S guac -n api.example.com -k [COMPONENT_REGISTRATION_TOKEN] -z eu --offline-network-plugin /p.tgz \
+                    -B --installer-arg --new --installer-arg x --release 1.19.0 --force";
         let intent = Merged::of([&parse(line).layer()]).intent().unwrap();
         assert_eq!(intent.manager.address.host, "api.example.com");
         assert_eq!(intent.manager.token.expose(), "[COMPONENT_REGISTRATION_TOKEN]");

@@ -165,8 +165,8 @@ impl Explain for Error {
                 who.first
             ),
             Error::Tokens { .. } => {
-                "with a registration token (Admin UI: Settings, Global, Authentication), `kasm-bootstrap token repair` lets \
-                 the components register again"
+                "with a registration token (Admin UI: Settings, Global, Authentication), `kasm-bootstrap token repair` \
+                 lets the components register again"
                     .into()
             }
         }

@@ -133,7 +133,8 @@ impl Context {
         read.await?.ok_or_else(|| Finding::unknown("Kasm is not installed here"))
     }
 
-    /// The manager the node talks to: the one in its own files, else the configured one; `None` where neither names one.
+    /// The manager the node talks to: the one in its own files, else the configured one; `None` where neither names
+    /// one.
     pub(super) async fn manager_address(&self, probe: &'static str) -> Result<Option<HostPort>, Finding> {
         let (paths, role) = (self.paths.clone(), self.role);
         let installed = self.errands.run(probe, move || {

@@ -183,22 +183,25 @@ impl Explain for Error {
     fn help(&self) -> String {
         match self {
             Error::UnknownFlag { flag, script, .. } => {
-                format!("leave {flag} out, or pick a release that has it: `bash kasm_release/{script} --help` lists them")
+                format!(
+                    "leave {flag} out, or pick a release that has it: `bash kasm_release/{script} --help` lists \
+                         them"
+                )
             }
             Error::BadValue { what, .. } => format!("change {what} to one that Kasm's scripts can take"),
             Error::NoScript { .. } => {
                 "remove the release's directory below /var/lib/kasm-bootstrap/releases and run the same command again: \
                  it is unpacked anew"
                     .into()
-            },
+            }
             Error::NoShell(_) => "install the bash package".into(),
             Error::Supervise(_) => "free memory, processes or file descriptors and run again".into(),
             Error::Record { .. } => "free space below /var/lib/kasm-bootstrap and see that it can be written".into(),
             Error::Failed { ended, findings, .. }
                 if is_killed(*ended, findings) && matches!(ended, Ended::Signal(9) | Ended::Code(_)) =>
             {
-                "if nobody killed it, the machine ran out of memory: `journalctl -k -g 'out of memory'` says so; give it \
-                 more memory or swap (--swap-size)"
+                "if nobody killed it, the machine ran out of memory: `journalctl -k -g 'out of memory'` says so; give \
+                 it more memory or swap (--swap-size)"
                     .into()
             }
             Error::Failed { ended: Ended::Signal(_), .. } => "find out who sent the signal, then run again".into(),

@@ -202,8 +202,9 @@ mod tests {
 
     #[test]
     fn sections_keys_and_lists_are_read_however_they_are_written() {
-        let text = "---\nagent:\n  server_id: 'abc'\n  public_port: 443\n  provider: null\n  deep: {a: [1, {b: 2}]}\n  after: x\n\
-                    manager:\n  hostnames: [\"one\", two]\n  token: \"12345678901234567890\"\n  empty: \"\"\nlist:\n- a\n- b: c\nlast: {k: v}\n";
+        let text = "---\nagent:\n  server_id: 'abc'\n  public_port: 443\n  provider: null\n  deep: {a: [1, {b: 2}]}\n  \
+                    after: x\nmanager:\n  hostnames: [\"one\", two]\n  token: \"12345678901234567890\"\n  empty: \"\"\n\
+                    list:\n- a\n- b: c\nlast: {k: v}\n";
         let document = Document::read(text.as_bytes()).unwrap();
         assert_eq!(document.text("agent", "server_id").as_deref(), Some("abc"));
         assert_eq!(document.port("agent", "public_port"), Some(443));
@@ -244,7 +245,9 @@ mod tests {
         }
 
         #[test]
-        fn yaml_like_text_can_be_read(text in "([a-c]|: |- |\n|  |\\[|\\]|\\{|\\}|, |&a |\\*a|\"|'|\\||>|\\?|---\n|!t |#|é){0,120}") {
+        fn yaml_like_text_can_be_read(
+            text in "([a-c]|: |- |\n|  |\\[|\\]|\\{|\\}|, |&a |\\*a|\"|'|\\||>|\\?|---\n|!t |#|é){0,120}",
+        ) {
             drop(Document::read(text.as_bytes()));
         }
 

@@ -186,7 +186,10 @@ fn by_route(remote: IpAddr, source: IpAddr, locals: &[Local]) -> Found {
     let interface = locals.iter().find(|local| local.address == source).map(|local| local.interface.as_str());
     let place = interface.map(|name| format!(", on {name}")).unwrap_or_default();
     let warning = source.is_loopback().then(|| {
-        format!("{source} is this machine's loopback address, because the manager is at {remote}: no other machine can reach it")
+        format!(
+            "{source} is this machine's loopback address, because the manager is at {remote}: no other machine can \
+                 reach it"
+        )
     });
     Found {
         address: source.to_string(),

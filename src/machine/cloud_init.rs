@@ -39,7 +39,8 @@ pub async fn network_stage(paths: &Paths, deadline: Deadline, observer: &dyn Obs
         }
         if tokio::time::timeout_at(deadline.instant().into(), changes.next()).await.is_err() {
             observer.warn(
-                "cloud-init's network stage is not over in time: going on without it; `cloud-init status --long` says why",
+                "cloud-init's network stage is not over in time: going on without it; `cloud-init status --long` says \
+                 why",
             );
             return false;
         }

@@ -5,7 +5,8 @@ use std::net::UdpSocket;
 
 #[test]
 fn hosts_lines_are_read_as_hosts_5_says() {
-    let text = "127.0.0.1 localhost\n# 10.0.0.9 kasm\n10.0.0.1\tKasm.example.com kasm # 10.0.0.2 x\nnonsense kasm\nfd00::1 kasm\n10.0.0.1 kasm\n";
+    let text = "127.0.0.1 localhost\n# 10.0.0.9 kasm\n10.0.0.1\tKasm.example.com kasm # 10.0.0.2 x\nnonsense kasm\n\
+                fd00::1 kasm\n10.0.0.1 kasm\n";
     assert_eq!(in_hosts(text, "kasm"), ["10.0.0.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
     assert_eq!(in_hosts(text, "kasm.example.com").len(), 1);
     assert!(in_hosts(text, "10.0.0.2").is_empty());

@@ -53,7 +53,10 @@ pub enum ProxyError {
         what: &'static str,
     },
     /// Status 407.
-    #[error("proxy {proxy} {} (status 407)", if *.sent { "refuses the user name and password in its URL" } else { "asks for a user name and a password" })]
+    #[error(
+        "proxy {proxy} {} (status 407)",
+        if *.sent { "refuses the user name and password in its URL" } else { "asks for a user name and a password" }
+    )]
     Credentials {
         /// The proxy.
         proxy: String,

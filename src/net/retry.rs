@@ -139,9 +139,9 @@ fn between(least: Duration, most: Duration) -> Duration {
 /// Nobody waits longer than this beyond what a server asked for.
 const SPREAD: Duration = Duration::from_secs(30);
 
-/// What a server asked for in `Retry-After`, and up to as much again. It has told everybody the same, so everybody would
-/// be back at the same moment, and sent away again; it asks for a wait of at least so long (RFC 9110, 10.2.3). Of what is
-/// left after it until the deadline, at most half is waited beyond it.
+/// What a server asked for in `Retry-After`, and up to as much again. It has told everybody the same, so everybody
+/// would be back at the same moment, and sent away again; it asks for a wait of at least so long (RFC 9110, 10.2.3).
+/// Of what is left after it until the deadline, at most half is waited beyond it.
 pub fn spread(asked: Duration, deadline: Deadline) -> Duration {
     let left = deadline.remaining().saturating_sub(asked) / 2;
     asked + asked.min(SPREAD).min(left).mul_f64(random_fraction())

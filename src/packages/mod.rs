@@ -87,7 +87,8 @@ impl Explain for Error {
         match self {
             Error::Busy { manager, holder, .. } => match (&holder.unit, holder.pid) {
                 (Some(unit), _) if manager.services.contains(&unit.as_str()) => format!(
-                    "give it more time, or end it with `systemctl stop {unit}`; `journalctl -u {unit}` shows what it does"
+                    "give it more time, or end it with `systemctl stop {unit}`; `journalctl -u {unit}` shows what it \
+                     does"
                 ),
                 (_, Some(pid)) => format!("`ps -fp {pid}` shows what it is; let it finish or end it, then run again"),
                 (_, None) => "`lslocks` as root shows who holds it; let it finish or end it, then run again".into(),

@@ -29,12 +29,14 @@ fn judge(apart: Option<Option<String>>, kept: Option<bool>, now: SystemTime) -> 
     match (apart, kept) {
         (Some(Some(apart)), Some(true)) => Verdict::Warn {
             detail: format!(
-                "this machine's clock is {apart} the manager's; this one is kept in time, so the manager's is most likely wrong"
+                "this machine's clock is {apart} the manager's; this one is kept in time, so the manager's is most \
+                 likely wrong"
             ),
             remedy: "set the manager's clock: `timedatectl` there shows whether it is kept in time".into(),
         },
         (Some(Some(apart)), _) => warn(format!(
-            "this machine's clock is {apart} the manager's: good tokens and certificates may look expired or not valid yet"
+            "this machine's clock is {apart} the manager's: good tokens and certificates may look expired or not valid \
+             yet"
         )),
         (Some(None), Some(true)) => Verdict::Pass("agrees with the manager's, and is kept in time".into()),
         (Some(None), _) => Verdict::Pass("agrees with the manager's".into()),

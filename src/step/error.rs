@@ -31,7 +31,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The budget of the whole run is used up.
-    #[error("the budget of {budget_s} s ran out during step {step}{}", waiting.as_deref().map(|w| format!(", waiting for {w}")).unwrap_or_default())]
+    #[error(
+        "the budget of {budget_s} s ran out during step {step}{}",
+        waiting.as_deref().map(|w| format!(", waiting for {w}")).unwrap_or_default()
+    )]
     Budget {
         /// The whole budget, seconds.
         budget_s: u64,
@@ -76,14 +79,18 @@ impl Explain for Error {
                 format!("see `ls -ld {path}`: make it root's own (chown root, chmod 700), and look who changed it")
             }
             Error::State { path, source } if source.kind() == io::ErrorKind::InvalidData => {
-                format!("another version of kasm-bootstrap wrote it, or it is damaged: use that version, or move {path} aside")
+                format!(
+                    "another version of kasm-bootstrap wrote it, or it is damaged: use that version, or move \
+                         {path} aside"
+                )
             }
             Error::State { .. } | Error::Journal { .. } => {
                 "see to it that /var/lib/kasm-bootstrap is on a writable filesystem with free space, then run it again"
                     .into()
             }
             Error::Budget { .. } => {
-                "`kasm-bootstrap status` shows where the time went; run it again to go on from there, or give more (--deadline, or deadline in the configuration)"
+                "`kasm-bootstrap status` shows where the time went; run it again to go on from there, or give more \
+                 (--deadline, or deadline in the configuration)"
                     .into()
             }
             Error::Interrupted { .. } => "run the same command again: it goes on from there".into(),

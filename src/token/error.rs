@@ -78,7 +78,8 @@ impl Explain for Error {
 fn source(kind: Kind) -> &'static str {
     match kind {
         Kind::Manager => {
-            "take the manager token from the Admin UI, or let Kasm put it in place of {manager_token} in a startup script"
+            "take the manager token from the Admin UI, or let Kasm put it in place of {manager_token} in a startup \
+             script"
         }
         Kind::Registration => {
             "copy the Component Registration Token from the Admin UI: Settings, Global, Authentication"
@@ -87,8 +88,8 @@ fn source(kind: Kind) -> &'static str {
             "use what Kasm puts in place of {checkin_jwt} in a server pool's startup script; it is valid for 4 hours"
         }
         Kind::Auth => {
-            "`kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one without \
-             any token must be redeployed"
+            "`kasm-bootstrap token repair --registration-token-file FILE` lets the component register again; one \
+             without any token must be redeployed"
         }
     }
 }

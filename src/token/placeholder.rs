@@ -54,7 +54,8 @@ impl Placeholder {
     pub(super) fn remedy(&self) -> Option<&'static str> {
         match self.look {
             Look::Braces => Some(
-                "a startup script that Kasm renders replaces variables in single braces; doubled braces stay as they are",
+                "a startup script that Kasm renders replaces variables in single braces; doubled braces stay as they \
+                 are",
             ),
             Look::Dollar => {
                 Some("make sure that the variable is set, and that the shell sees it outside single quotes")

@@ -384,7 +384,11 @@ proptest! {
     }
 
     #[test]
-    fn no_key_file_makes_it_panic(label in "(RSA )?(PUBLIC KEY|CERTIFICATE)", body in prop::collection::vec(any::<u8>(), 0..120), around in "(?s).{0,30}") {
+    fn no_key_file_makes_it_panic(
+        label in "(RSA )?(PUBLIC KEY|CERTIFICATE)",
+        body in prop::collection::vec(any::<u8>(), 0..120),
+        around in "(?s).{0,30}",
+    ) {
         let encoded = base64::engine::general_purpose::STANDARD.encode(body);
         let pem = format!("{around}-----BEGIN {label}-----\n{encoded}\n-----END {label}-----\n");
         prop_assert!(PublicKey::from_pem(pem.as_bytes()).is_err());
@@ -399,7 +403,11 @@ proptest! {
     }
 
     #[test]
-    fn json_of_any_kind_in_a_payload_gets_a_verdict(payload in "(?s).{0,60}", claim in "(exp|nbf|iat|sub)", value in "[-+0-9.eE]{1,12}") {
+    fn json_of_any_kind_in_a_payload_gets_a_verdict(
+        payload in "(?s).{0,60}",
+        claim in "(exp|nbf|iat|sub)",
+        value in "[-+0-9.eE]{1,12}",
+    ) {
         verdict(Kind::Auth, Format::Auto, &jwt(r#"{"alg":"RS256"}"#, &payload)).ok();
         verdict(Kind::Auth, Format::Auto, &jwt(r#"{"alg":"RS256"}"#, &format!("{{\"{claim}\":{value}}}"))).ok();
     }

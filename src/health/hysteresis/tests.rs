@@ -119,7 +119,8 @@ proptest! {
             if is >= Warn && (was == GOOD || (was == Warn && is == Fail)) {
                 let known: Vec<Level> = findings[..=at].iter().copied().filter(|level| *level != Unknown).collect();
                 let row = known.iter().rev().take(confirm as usize);
-                prop_assert!(known.len() >= confirm as usize && row.clone().all(|level| *level >= is), "{at}: {stood:?}");
+                let confirmed = known.len() >= confirm as usize && row.clone().all(|level| *level >= is);
+                prop_assert!(confirmed, "{at}: {stood:?}");
             }
         }
     }

@@ -41,8 +41,8 @@ fn judge(clocks: Option<&Clocks>, kept: Option<bool>) -> Finding {
     match (clocks.map(Clocks::apart), kept) {
         (Some(Some(apart)), Some(true)) => Finding::warn(
             format!(
-                "the manager's clock is most likely wrong: this machine's is {apart} it, and is kept in time; tokens may \
-                 look expired"
+                "the manager's clock is most likely wrong: this machine's is {apart} it, and is kept in time; tokens \
+                 may look expired"
             ),
             "set the manager's clock: `timedatectl` there shows whether it is kept in time",
         ),

@@ -92,8 +92,8 @@ fn judge(looks: &[Look]) -> Finding {
             );
             let words =
                 if bytes == Level::Fail { format!("the disk is full: {words}") } else { format!("only {words}") };
-            let remedy = "`docker system df` shows what can go (`docker image prune`), `journalctl --disk-usage` the logs; \
-                          or give the machine a larger disk";
+            let remedy = "`docker system df` shows what can go (`docker image prune`), `journalctl --disk-usage` the \
+                          logs; or give the machine a larger disk";
             found.push((bytes, words, remedy.into()));
         }
         if let (Some(free), Some(total)) = (place.free_inodes, place.total_inodes) {

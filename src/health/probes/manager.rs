@@ -34,8 +34,8 @@ pub(super) fn name<'a>(context: &'a Context, _: Option<&'a ProbeStatus>) -> BoxF
                 Finding::ok(format!("{host} is for proxy {} to resolve, through which the way leads", through.proxy))
             }
             (Err(Error::Dns { cause, .. }), None) => {
-                let help = "see that the name servers in /etc/resolv.conf answer and know the name (`getent hosts` asks \
-                            them), or write the name into /etc/hosts";
+                let help = "see that the name servers in /etc/resolv.conf answer and know the name (`getent hosts` \
+                            asks them), or write the name into /etc/hosts";
                 Finding::fail(format!("DNS does not lead to the manager: {cause}"), help)
             }
             (Err(error), None) => Finding::fail(format!("DNS does not lead to the manager: {error}"), error.help()),

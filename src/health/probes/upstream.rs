@@ -58,7 +58,8 @@ fn judge(paths: &Paths, upstreams: &[Upstream], configured: Option<&HostPort>) -
         None => Finding::ok(format!("{shown}, as configured")),
         Some(other) => Finding::warn(
             format!(
-                "the upstream address is another one than configured: {} in {} is {}, and the configuration says {configured}",
+                "the upstream address is another one than configured: {} in {} is {}, and the configuration says \
+                 {configured}",
                 other.key,
                 paths.shown(&other.file).display(),
                 other.address().map_or_else(|| other.names.join(", "), |address| address.to_string()),

@@ -206,12 +206,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_it_panic(body in "\\PC{0,200}", value in "(-?[0-9]{1,30}(\\.[0-9]{1,5}(e[0-9]{1,4})?)?|null|\"x\"|\\[\\])") {
+        fn no_answer_makes_it_panic(
+            body in "\\PC{0,200}",
+            value in "(-?[0-9]{1,30}(\\.[0-9]{1,5}(e[0-9]{1,4})?)?|null|\"x\"|\\[\\])",
+        ) {
             // Whether it can be read is all the same.
             let _ = agents(body.as_bytes());
-            let text = format!("{{\"agents\": [{{\"agent_id\": \"a\", \"memory_override\": {value}, \"cores_override\": {value}}}]}}");
+            let values = format!("\"memory_override\": {value}, \"cores_override\": {value}");
+            let text = format!("{{\"agents\": [{{\"agent_id\": \"a\", {values}}}]}}");
             if let Ok(list) = agents(text.as_bytes()) {
-                list.iter().for_each(|one| drop(one.change(&Wanted { cores: Some(1), memory_mib: Some(u64::MAX), enable: None })));
+                let wanted = Wanted { cores: Some(1), memory_mib: Some(u64::MAX), enable: None };
+                list.iter().for_each(|one| drop(one.change(&wanted)));
             }
         }
     }

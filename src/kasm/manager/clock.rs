@@ -18,7 +18,8 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// How far the manager's clock is ahead of this machine's; nothing where one of them says a time beyond all calendars.
+    /// How far the manager's clock is ahead of this machine's; nothing where one of them says a time beyond all
+    /// calendars.
     pub fn ahead(&self) -> Option<SignedDuration> {
         let time = |time| Timestamp::try_from(time).ok();
         Some(time(self.manager)?.duration_since(time(self.ours)?))

@@ -214,10 +214,12 @@ impl Explain for Error {
         match self {
             Error::Client(error) => error.help(),
             Error::Dns { manager, .. } => format!(
-                "check the name in {manager}, given with -m, and that the name servers in /etc/resolv.conf know it; an entry in /etc/hosts will do too"
+                "check the name in {manager}, given with -m, and that the name servers in /etc/resolv.conf know it; an \
+                 entry in /etc/hosts will do too"
             ),
             Error::Refused { manager } => format!(
-                "nothing listens at {manager}: check the address and port given with -m, and that Kasm's web server runs on the manager"
+                "nothing listens at {manager}: check the address and port given with -m, and that Kasm's web server \
+                 runs on the manager"
             ),
             Error::NoRoute { manager, .. } => {
                 format!("see `ip route`: this machine needs a way to {manager}; check its network, gateway and VLAN")
@@ -228,19 +230,23 @@ impl Explain for Error {
                 )
             }
             Error::Timeout { manager, .. } => format!(
-                "a firewall or security group most likely drops the packets: let this machine connect to {manager} (TCP)"
+                "a firewall or security group most likely drops the packets: let this machine connect to {manager} \
+                 (TCP)"
             ),
             Error::Silent { manager, .. } | Error::Cut { manager } => format!(
-                "see `docker ps` on the manager: its containers must be healthy; a load balancer at {manager} needs a healthy manager behind it"
+                "see `docker ps` on the manager: its containers must be healthy; a load balancer at {manager} needs a \
+                 healthy manager behind it"
             ),
             Error::NotTls { manager } => {
                 format!(
-                    "check the port in {manager}: the manager's HTTPS port is wanted with -m HOST:PORT, 443 unless it was changed"
+                    "check the port in {manager}: the manager's HTTPS port is wanted with -m HOST:PORT, 443 unless it \
+                     was changed"
                 )
             }
             Error::Handshake { manager, .. } => {
                 format!(
-                    "the web server at {manager} must offer TLS 1.2 or 1.3; check for a TLS-inspecting firewall in between"
+                    "the web server at {manager} must offer TLS 1.2 or 1.3; check for a TLS-inspecting firewall in \
+                     between"
                 )
             }
             Error::Untrusted { fault, .. } => fault.remedy.into(),
@@ -250,7 +256,8 @@ impl Explain for Error {
             Error::Tunnel { cause, .. } => cause.help().into(),
             Error::Clock { .. } => super::clock::REMEDY.into(),
             Error::Redirect { manager, .. } | Error::Body { manager, .. } => format!(
-                "check that {manager} is the Kasm manager itself: a captive portal, proxy or other web server may answer in its place (try `curl -k https://{manager}/api/__healthcheck`)"
+                "check that {manager} is the Kasm manager itself: a captive portal, proxy or other web server may \
+                 answer in its place (try `curl -k https://{manager}/api/__healthcheck`)"
             ),
             Error::Status { manager, status } if status.is_server_error() => {
                 format!("Kasm's API behind {manager} is not up: see `docker ps` and the log of kasm_api on the manager")

@@ -81,7 +81,8 @@ impl Fault {
             C::BadSignature => fault("is not signed by the authority it names", issuer),
             C::Other(other) if other.0.is::<PinMismatch>() => {
                 let text = other.0.to_string();
-                let remedy = "make sure that this is the manager that is meant, then give the SHA-256 of its certificate to --tls-pin";
+                let remedy = "make sure that this is the manager that is meant, then give the SHA-256 of its \
+                              certificate to --tls-pin";
                 fault(text.trim_start_matches("its certificate "), remedy)
             }
             // What OpenSSL makes by default, and Kasm's installer with it: a certificate that calls itself

@@ -109,7 +109,10 @@ proptest! {
 
     #[test]
     fn any_bytes_in_any_pieces_give_the_same_clean_lines(
-        bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\x1b'), Just(b'\n'), Just(b'\r'), Just(0xc3)], 0..600),
+        bytes in proptest::collection::vec(
+            prop_oneof![any::<u8>(), Just(b'\x1b'), Just(b'\n'), Just(b'\r'), Just(0xc3)],
+            0..600,
+        ),
         stride in 1usize..50,
     ) {
         let (whole, ..) = pass(&[&bytes]);

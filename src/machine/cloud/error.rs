@@ -156,7 +156,8 @@ impl Explain for Error {
                 "only root may mount a disk; or set run.user_data = \"off\"".into()
             }
             Error::Disk { .. } => {
-                "it must hold an iso9660, vfat or ext4 file system; if it is not meant for this, set run.user_data = \"off\""
+                "it must hold an iso9660, vfat or ext4 file system; if it is not meant for this, set run.user_data = \
+                 \"off\""
                     .into()
             }
             Error::Broken { .. } => {

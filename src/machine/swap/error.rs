@@ -27,7 +27,11 @@ pub enum SwapError {
         path: PathBuf,
     },
     /// Too little space.
-    #[error("{} has {free} MiB free, and {mib} MiB of swap and {margin} MiB to spare do not fit", path.display(), margin = MARGIN >> 20)]
+    #[error(
+        "{} has {free} MiB free, and {mib} MiB of swap and {margin} MiB to spare do not fit",
+        path.display(),
+        margin = MARGIN >> 20
+    )]
     Space {
         /// The directory.
         path: PathBuf,
@@ -52,7 +56,11 @@ pub enum SwapError {
         source: io::Error,
     },
     /// `mkswap` or `swapon` failed; the file is gone again.
-    #[error("{name} failed on {}{}", path.display(), filesystem.map(|name| format!(", which lies on {name}")).unwrap_or_default())]
+    #[error(
+        "{name} failed on {}{}",
+        path.display(),
+        filesystem.map(|name| format!(", which lies on {name}")).unwrap_or_default()
+    )]
     Program {
         /// The program.
         name: &'static str,

@@ -120,7 +120,8 @@ proptest::proptest! {
 
     #[test]
     fn a_process_id_is_read_as_it_was_written_and_nothing_else_is_one(
-        pid in 1u32..=4_194_304, blank in "[ \t]{0,3}", rest in "(\n.{0,9})?", bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+        pid in 1u32..=4_194_304, blank in "[ \t]{0,3}", rest in "(\n.{0,9})?",
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
     ) {
         proptest::prop_assert_eq!(parse_pid(format!("{blank}{pid}{rest}").as_bytes()), Some(pid));
         if let Some(pid) = parse_pid(&bytes) {

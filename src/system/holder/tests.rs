@@ -77,7 +77,8 @@ proptest! {
 
     #[test]
     fn every_line_the_kernel_writes_is_understood(
-        pid in 1u32..4_194_304, major in 0u64..4096, minor in 0u64..1_048_576, inode in any::<u64>(), end in any::<u32>(),
+        pid in 1u32..4_194_304, major in 0u64..4096, minor in 0u64..1_048_576,
+        inode in any::<u64>(), end in any::<u32>(),
     ) {
         let line = format!("17: POSIX  ADVISORY  READ  {pid} {major:02x}:{minor:02x}:{inode} 0 {end}\n");
         let found: Vec<Entry> = parse_locks(&line).collect();

@@ -127,7 +127,10 @@ proptest! {
     #[test]
     fn masking_twice_changes_nothing_more(
         secret in "[A-Za-z0-9._~-]{6,12}",
-        parts in prop::collection::vec("(token|Token |: |=| as |eyJ|Bearer |authorization:|--|\"|[a-zA-Z0-9.]{1,9}|é){0,6}", 1..6),
+        parts in prop::collection::vec(
+            "(token|Token |: |=| as |eyJ|Bearer |authorization:|--|\"|[a-zA-Z0-9.]{1,9}|é){0,6}",
+            1..6,
+        ),
     ) {
         prop_assume!(!MASK.contains(&secret));
         let masker = masker(&[&secret]);

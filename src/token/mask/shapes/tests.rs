@@ -204,7 +204,10 @@ proptest! {
 
     #[test]
     fn no_secret_of_any_shape_survives(
-        form in 0..FORMS.len(), raw in "[!-~]{8,40}", before in "([a-z ]{0,20}\n){0,3}", after in "(\n[a-z ]{0,20}){0,3}"
+        form in 0..FORMS.len(),
+        raw in "[!-~]{8,40}",
+        before in "([a-z ]{0,20}\n){0,3}",
+        after in "(\n[a-z ]{0,20}){0,3}",
     ) {
         let (form, write) = FORMS[form];
         let secret = write(&raw);
