@@ -135,6 +135,15 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn what_is_wrong_with_a_setting_that_two_things_hang_on_is_said_once() {
+    let network = later("[network]\ntls_pin = \"zz\"\n");
+    insta::assert_snapshot!(failure(intent(&[&layer(AGENT), &network]).unwrap_err()), @"
+    error: /etc/kasm-bootstrap/config.d/later.toml:2: network.tls_pin is `zz`, which is no SHA-256 [config.value]
+    help: write the 64 digits that `openssl x509 -in CERT -noout -fingerprint -sha256` prints
+    ");
+}
+
+#[test]
 fn an_empty_configuration_says_what_it_needs() {
     insta::assert_snapshot!(failure(intent(&[]).unwrap_err()), @r#"
     error: 3 things are wrong with the configuration [config.several]

@@ -42,9 +42,12 @@ impl<'a> Reader<'a> {
         Reader { merged, notes: Vec::new(), errors: Vec::new() }
     }
 
-    /// Keeps an error.
+    /// Keeps an error, once: a setting may be read for two things that hang on it.
     pub(super) fn refuse(&mut self, error: Error) {
-        self.errors.push(error);
+        let said = error.to_string();
+        if self.errors.iter().all(|other| other.to_string() != said) {
+            self.errors.push(error);
+        }
     }
 
     /// The value; an error is kept.
@@ -102,15 +105,16 @@ impl<'a> Reader<'a> {
         help: &str,
         parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Option<T> {
-        let before = self.errors.len();
         let parsed = self.parsed(key, parse);
-        if parsed.is_some() || self.errors.len() > before {
+        if parsed.is_some() {
             return parsed;
         }
-        let error = match self.merged.get(key) {
-            Some(Entry { raw: Raw::Text(text), origin, .. }) => match meaning::of(text) {
+        let error = match self.merged.get(key).map(|entry| (entry.raw.text(), &entry.origin)) {
+            Some((Some(text), origin)) => match meaning::of(&text) {
                 Meaning::Left(placeholder) => Error::placeholder(key, origin, placeholder),
-                _ => Error::Missing { key, help: help.to_owned(), emptied: Some(origin.clone()) },
+                Meaning::Empty => Error::Missing { key, help: help.to_owned(), emptied: Some(origin.clone()) },
+                // What is wrong with it was said.
+                Meaning::Given(_) | Meaning::Torn(_) => return None,
             },
             _ => Error::not_set(key, help),
         };
