@@ -5,7 +5,7 @@ mod nodes;
 #[path = "faults/table.rs"]
 mod table;
 
-use common::{Scene, TOKEN, run, start};
+use common::{Scene, TOKEN, beside, run, start};
 use kasm_stand_in::docker::Condition;
 use kasm_stand_in::manager::{Behaviour, Issue, Registry, jwt};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -211,17 +211,18 @@ fn a_token_that_the_manager_refuses_leaves_everything_as_it_was_with_the_manager
 
 #[test]
 fn what_the_manager_gives_out_has_to_be_good() {
-    let node = Node::guac("1.17.0");
-    node.expire();
-    let before = node.installed();
-    for (issue, words) in [(Issue::WrongClass, "wrong class"), (Issue::OtherKey, "not signed with this key")] {
+    let faults = [(Issue::WrongClass, "wrong class"), (Issue::OtherKey, "not signed with this key")];
+    beside(faults, |(issue, words)| {
+        let node = Node::guac("1.17.0");
+        node.expire();
+        let before = node.installed();
         node.deal(Registry { issue, ..Registry::default() });
         let (code, _, err) = said(&run(node.repair().args(["--deadline", "6s"])));
         assert!(code == 19 && err.contains(words), "{issue:?}: {code} {err}");
         assert!(err.contains("everything is as it was"), "{err}");
         assert_eq!(node.installed(), before);
         node.nothing_open();
-    }
+    });
 }
 
 #[test]

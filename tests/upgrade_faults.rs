@@ -5,7 +5,7 @@ mod common;
 mod faults;
 mod node;
 
-use common::{Scene, run, spoken, start};
+use common::{Scene, beside, run, spoken, start};
 use faults::disk::Disk;
 use faults::table::{End, all, saw};
 use faults::{exit_code, is_ended, is_started, processes_below, until};
@@ -173,7 +173,7 @@ fn upgrade_and_lose_the_manager(node: &Node) -> (i32, Value, String) {
 
 #[test]
 fn a_manager_that_is_silent_afterwards_undoes_nothing_and_the_next_run_only_proves() {
-    for role in [Role::Agent, Role::Guac] {
+    beside([Role::Agent, Role::Guac], |role| {
         let slow = Options { pace: Duration::from_millis(100), ..release(NEW) };
         let node = Node::new(role, &release(OLD), &slow);
         let (code, answer, err) = upgrade_and_lose_the_manager(&node);
@@ -192,7 +192,7 @@ fn a_manager_that_is_silent_afterwards_undoes_nothing_and_the_next_run_only_prov
         if role == Role::Agent {
             saw("upgrade", "manager down", "prove", End::Unproved, code, "upgrade.not-proved");
         }
-    }
+    });
 }
 
 fn count(node: &Node, step: &str) -> usize {

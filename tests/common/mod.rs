@@ -32,8 +32,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A fresh machine, a healthy manager with a self-signed certificate, a good mirror, and this
-    /// release.
+    /// A fresh machine, a healthy manager with a self-signed certificate, a good mirror, this release, and containers
+    /// that are up as soon as they are looked at: each look later is one of the proof's long waits.
     pub fn new(options: &Options) -> Scene {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("machine");
@@ -56,6 +56,7 @@ impl Scene {
         let release = Release::build(options);
         let manager = Manager::start(Some(tls::self_signed(&["127.0.0.1"]).config), Behaviour::default());
         let docker = Docker::start(&root);
+        docker.set_script(Script { looks: 0, ..Script::default() });
         let path = format!("/kasm_release_{}.tar.gz", release.version);
         let mirror = Mirror::plain(&[(&path, &release.tar_gz)]);
         Scene { root, release, manager, docker, mirror, directory }
@@ -178,6 +179,17 @@ fn search(directory: &Path, needle: &[u8], found: &mut Vec<PathBuf>) {
 
 pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Works on each beside the others, in threads that bear this one's name: what waits, for a deadline or for the disk,
+/// may wait at the same time.
+pub fn beside<T: Send>(each: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
+    let (work, test) = (&work, std::thread::current().name().unwrap().to_owned());
+    std::thread::scope(|scope| {
+        for one in each {
+            std::thread::Builder::new().name(test.clone()).spawn_scoped(scope, move || work(one)).unwrap();
+        }
+    });
 }
 
 /// Runs to the end.
