@@ -52,6 +52,22 @@ fn joined<S: Borrow<str>>(names: &[S], word: &str) -> String {
     }
 }
 
+/// True if one of these words is in the text: one pass over it, however many they are.
+pub fn holds_any(text: &str, words: &[&str]) -> bool {
+    let mut begins = [false; 256];
+    for byte in words.iter().filter_map(|word| word.as_bytes().first()) {
+        begins[usize::from(*byte)] = true;
+    }
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        if begins[usize::from(*first)] && words.iter().any(|word| rest.starts_with(word.as_bytes())) {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
 /// The longest span anybody may ask for.
 pub const LONGEST_SPAN: Duration = Duration::from_secs(24 * 3600);
 
@@ -160,6 +176,17 @@ mod tests {
         fn no_text_is_a_panic_and_none_leaves_the_bounds(text in ".{0,24}|[0-9]{1,20}(ns|ms|s|m|h|d)") {
             proptest::prop_assert!(parse_span(&text).is_none_or(|span| span <= LONGEST_SPAN));
         }
+    }
+
+    #[test]
+    fn a_word_is_found_wherever_it_stands_and_no_part_of_one_is() {
+        for text in ["b lock", "a lock", "in a lock", "é a lock"] {
+            assert!(holds_any(text, &["x", "a lock", "b lock"]), "{text}");
+        }
+        for text in ["", "a loc", "A lock", "é"] {
+            assert!(!holds_any(text, &["x", "a lock", "b lock"]), "{text}");
+        }
+        assert!(!holds_any("a lock", &[]));
     }
 
     #[test]

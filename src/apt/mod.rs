@@ -7,6 +7,7 @@ pub mod snippet;
 use crate::error::{Exit, Explain};
 use crate::packages::{Error as WaitError, Manager};
 use crate::paths::{APT_SERVICES, APT_SIGNS, APT_TIMERS};
+use crate::words;
 use std::io;
 use std::path::PathBuf;
 
@@ -88,9 +89,11 @@ impl Explain for Error {
 /// True if apt says in this line that somebody else had a lock it needed, and that it gave up
 /// (docs/kasm-facts.md, 2). While it still waits for one it uses the same words, and has lost nothing yet.
 pub fn has_lost_a_race(line: &str) -> bool {
-    let lost = ["Could not get lock", "Unable to lock", "Failed to lock apt for exclusive operation"];
-    lost.iter().any(|words| line.contains(words)) && !line.contains("Waiting for cache lock")
+    words::holds_any(line, &LOST) && !line.contains("Waiting for cache lock")
 }
+
+/// What apt says when somebody else has a lock it needs.
+pub const LOST: [&str; 3] = ["Could not get lock", "Unable to lock", "Failed to lock apt for exclusive operation"];
 
 /// What a child that may call apt is given in its environment: no question may be asked (debconf(7)),
 /// and needrestart only lists what it would restart (needrestart(1), `-r l`).

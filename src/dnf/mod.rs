@@ -8,6 +8,7 @@ pub mod locks;
 
 use crate::packages::Manager;
 use crate::paths::{DNF_SERVICES, DNF_SIGNS, DNF_TIMERS};
+use crate::words;
 
 /// dnf and rpm, and yum before them.
 pub static MANAGER: Manager = Manager {
@@ -30,18 +31,20 @@ pub static MANAGER: Manager = Manager {
 /// The words are those of rpm (lib/rpmlock.c), dnf 4 (dnf/lock.py, dnf/base.py), libdnf (libdnf/dnf-lock.cpp),
 /// dnf 5 (libdnf5/base/transaction.cpp) and yum 3 (yummain.py).
 pub fn has_lost_a_race(line: &str) -> bool {
-    let lost = [
-        "can't create transaction lock on",
-        "Failed to obtain the transaction lock",
-        "Failed to obtain rpm transaction lock",
-        "cachedir already locked by",
-        "metadata already locked by",
-        "RPMDB already locked by",
-        "[process] already locked by",
-        "exiting as configured by exit_on_lock",
-    ];
-    lost.iter().any(|words| line.contains(words))
+    words::holds_any(line, &LOST)
 }
+
+/// What rpm, dnf and yum say when they give up because of somebody else's lock.
+pub const LOST: [&str; 8] = [
+    "can't create transaction lock on",
+    "Failed to obtain the transaction lock",
+    "Failed to obtain rpm transaction lock",
+    "cachedir already locked by",
+    "metadata already locked by",
+    "RPMDB already locked by",
+    "[process] already locked by",
+    "exiting as configured by exit_on_lock",
+];
 
 #[cfg(test)]
 mod tests {

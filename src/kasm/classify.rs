@@ -3,7 +3,9 @@
 
 use crate::apt;
 use crate::dnf;
+use crate::words;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// How the installer's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -78,23 +80,31 @@ impl Marker {
         Marker::Fatal,
     ];
 
-    /// True if this line of output shows it.
-    pub fn is_in(self, line: &str) -> bool {
-        let any = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    /// The words of which one is in every line that shows it.
+    fn words(self) -> Vec<&'static str> {
         match self {
-            Marker::UnknownOption => any(&["Unknown option"]),
-            Marker::InvalidRole => any(&["Invalid Role Defined"]),
-            Marker::PortInUse => any(&["is in use. Installation cannot continue."]),
-            Marker::UnsupportedSystem => any(&["Installation Not Supported for this Operating System"]),
-            Marker::DockerUnreachable => any(&["Unable to check Docker version, is the Docker daemon running?"]),
-            Marker::ComposeTooOld => any(&["client version "]) && any(&["is too old"]),
-            Marker::RateLimited => any(&["toomanyrequests"]),
-            Marker::DiskFull => any(&["No space left on device"]),
-            Marker::PackageManagerBusy => apt::has_lost_a_race(line) || dnf::has_lost_a_race(line),
+            Marker::UnknownOption => vec!["Unknown option"],
+            Marker::InvalidRole => vec!["Invalid Role Defined"],
+            Marker::PortInUse => vec!["is in use. Installation cannot continue."],
+            Marker::UnsupportedSystem => vec!["Installation Not Supported for this Operating System"],
+            Marker::DockerUnreachable => vec!["Unable to check Docker version, is the Docker daemon running?"],
+            Marker::ComposeTooOld => vec!["client version "],
+            Marker::RateLimited => vec!["toomanyrequests"],
+            Marker::DiskFull => vec!["No space left on device"],
+            Marker::PackageManagerBusy => [&apt::LOST[..], &dnf::LOST].concat(),
             Marker::NameResolution => {
-                any(&["Unable to resolve", "Could not resolve host", "Temporary failure resolving"])
+                vec!["Unable to resolve", "Could not resolve host", "Temporary failure resolving"]
             }
-            Marker::Fatal => any(&["FATAL:"]),
+            Marker::Fatal => vec!["FATAL:"],
+        }
+    }
+
+    /// True if this line of output shows it.
+    fn is_in(self, line: &str) -> bool {
+        match self {
+            Marker::PackageManagerBusy => apt::has_lost_a_race(line) || dnf::has_lost_a_race(line),
+            Marker::ComposeTooOld if !line.contains("is too old") => false,
+            _ => words::holds_any(line, &self.words()),
         }
     }
 
@@ -172,6 +182,9 @@ pub struct Finding {
     pub line: String,
 }
 
+/// The words of all markers.
+static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| Marker::ALL.into_iter().flat_map(Marker::words).collect());
+
 /// Looks for markers in output as it streams by.
 #[derive(Debug, Default)]
 pub struct Watch {
@@ -181,6 +194,10 @@ pub struct Watch {
 impl Watch {
     /// Looks at one line. `masked` is asked for only when the line is kept.
     pub fn look(&mut self, line: &str, masked: impl Fn(&str) -> String) {
+        // Hardly any line shows anything, and there may be a flood of them.
+        if !words::holds_any(line, &WORDS) {
+            return;
+        }
         for marker in Marker::ALL {
             if marker.is_in(line) && !self.found.iter().any(|finding| finding.marker == marker) {
                 let mut text = masked(line).trim().to_owned();
