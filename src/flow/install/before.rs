@@ -3,12 +3,15 @@
 
 use super::super::packages;
 use super::super::repair;
-use super::super::upgrade::record::{Open, Phase};
-use super::Install;
+use super::super::upgrade::{
+    self,
+    record::{Open, Phase},
+};
+use super::{Error, INSTALLED, Install};
 use crate::apt;
 use crate::deadline::Deadline;
 use crate::durable;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::health::{self, tokens::Tokens};
 use crate::intent::Role;
 use crate::kasm::layout::Installed;
@@ -38,25 +41,10 @@ pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         match open.phase {
             // Nothing was changed yet.
             Phase::Prepared => Open::remove(&work.paths)?,
-            _ => return Err(still_open(&open)),
+            _ => return Err(upgrade::Error::still_open(&open).into()),
         }
     }
     put_back(&work.paths, cx).await
-}
-
-/// Refuses to touch what an upgrade has not come to its end with.
-pub(in crate::flow) fn still_open(open: &Open) -> Failure {
-    let (from, to) = (&open.from, &open.to);
-    Failure::new(
-        Exit::Preflight,
-        "upgrade.open",
-        match open.is_by_hand() {
-            true => format!("the way back from Kasm {to} to {from}, begun at {}, has not come to its end", open.at),
-            false => format!("the upgrade from Kasm {from} to {to}, begun at {}, has not come to its end", open.at),
-        },
-        "`kasm-bootstrap upgrade` with the same flags finishes it and goes on; `kasm-bootstrap rollback` goes back to \
-         the version before",
-    )
 }
 
 /// What a killed run has left, whatever it was to do.
@@ -78,14 +66,7 @@ pub(in crate::flow) async fn put_back(paths: &Paths, cx: Context<'_>) -> Result<
             Leftover::None => {}
             Leftover::Gone => put_back.push("cleared the record of an installer that is gone".into()),
             Leftover::Ended { pid } => put_back.push(format!("ended a left-behind installer (pid {pid})")),
-            Leftover::Stuck { who } => {
-                return Err(Failure::new(
-                    Exit::Installer,
-                    "installer.stuck",
-                    format!("the installer of an earlier run cannot be ended: {who}"),
-                    "it hangs in the kernel, usually for a disk that does not answer: restart this machine",
-                ));
-            }
+            Leftover::Stuck { who } => return Err(Error::Stuck { who }.into()),
         }
     }
     put_back.extend(repair::end(paths, cx.observer).await);
@@ -182,12 +163,7 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         (_, None) => false,
     };
     if !same {
-        return Err(Failure::new(
-            Exit::Preflight,
-            "preflight.other-version",
-            format!("{name} is installed here, and {} was asked for", work.wanted()),
-            "to replace it and lose its configuration, use --force; to upgrade it, run `kasm-bootstrap upgrade` with the same --release",
-        ));
+        return Err(Error::OtherVersion { installed: name, wanted: work.wanted() }.into());
     }
     if receipt.as_ref().is_some_and(|receipt| !receipt.proved) {
         work.installed.set(true);
@@ -229,7 +205,7 @@ fn token_troubles(work: &Install, installed: &Installed) -> Vec<String> {
 /// All questions at once. `upgrade`: what is here stays beside what comes.
 pub async fn preflight(work: &Install, upgrade: bool, cx: Context<'_>) -> Result<Finish, Failure> {
     if work.installed.get() {
-        return Ok(Finish::Skipped("it is installed already".into()));
+        return Ok(Finish::Skipped(INSTALLED.into()));
     }
     super::docker::started(work, cx).await;
     let facts = Facts::gather(&work.paths);

@@ -1,7 +1,7 @@
 //! The installer's run, a bounded number of times, and the proof of what it left.
 
 use super::super::packages;
-use super::Install;
+use super::{Error, INSTALLED, Install};
 use crate::apt;
 use crate::blocking;
 use crate::durable;
@@ -65,7 +65,7 @@ impl Install {
 /// Runs the release's installer.
 pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     if work.installed.get() {
-        return Ok(Finish::Skipped("it is installed already".into()));
+        return Ok(Finish::Skipped(INSTALLED.into()));
     }
     let command = command_line(work)?;
     cx.observer.note(&format!("running {}", command.shown()));
@@ -92,12 +92,8 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         }
     };
     let Some(installed) = Installed::read(&work.paths) else {
-        return Err(Failure::new(
-            Exit::Installer,
-            "installer.nothing-installed",
-            "the installer ended well, but there is no /opt/kasm/current",
-            format!("read /var/lib/kasm-bootstrap/attempts/{attempt}/installer.log"),
-        ));
+        let current = "there is no /opt/kasm/current".into();
+        return Err(Error::NothingInstalled { script: "the installer", current, attempt }.into());
     };
     sync(&work.paths, cx).await;
     // By hand nobody asks which instance this is, but whoever copies this disk wants to be told from it.
@@ -208,14 +204,7 @@ async fn wipe(work: &Install, attempt: u32, why: &str, cx: Context<'_>) -> Resul
     if let Err(error) = services.stop(&installed, cx.deadline.within(STOP_TIME)).await {
         cx.observer.warn(&error.to_string());
     }
-    let failed = |source: io::Error| {
-        Failure::new(
-            Exit::Installer,
-            "installer.wipe",
-            format!("{} cannot be wiped: {source}", shown.display()),
-            "see what is mounted or running there, then run it again",
-        )
-    };
+    let failed = |why| Error::Wipe { path: shown.clone(), why };
     for link in [work.paths.kasm_current(), work.paths.kasm_dir().join("bin")] {
         if fs::symlink_metadata(&link).is_ok_and(|data| data.is_symlink()) {
             fs::remove_file(&link).map_err(failed)?;

@@ -9,17 +9,19 @@
 
 pub(in crate::flow) mod before;
 pub(in crate::flow) mod docker;
+mod error;
 pub(in crate::flow) mod gather;
 mod images;
 pub(in crate::flow) mod installer;
 mod settings;
 
+pub(in crate::flow) use error::Error;
+
 use super::packages;
 use super::run::{Ready, Report, fingerprint};
 use crate::apt;
 use crate::error::Failure;
-use crate::intent::Intent;
-use crate::intent::{Digest, Role, Source};
+use crate::intent::{Digest, Intent, Role, Source};
 use crate::kasm::manager::Manager;
 use crate::kasm::receipt::Receipt;
 use crate::machine::address::Found;
@@ -34,6 +36,9 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
+
+/// Why a step has nothing to do when only the proof is left.
+const INSTALLED: &str = "it is installed already";
 
 /// What the steps share.
 pub struct Install {

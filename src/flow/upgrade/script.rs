@@ -2,8 +2,8 @@
 
 use super::record::{Open, Phase, SNAPSHOT_PREFIX};
 use super::{Change, before};
-use crate::error::{Exit, Failure};
-use crate::flow::install::installer;
+use crate::error::Failure;
+use crate::flow::install::{self, installer};
 use crate::flow::packages;
 use crate::health;
 use crate::intent::Role;
@@ -105,12 +105,9 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
         }
     };
     let Some(installed) = Installed::read(paths).filter(|installed| installed.is_version(&open.to)) else {
-        return Err(Failure::new(
-            Exit::Installer,
-            "installer.nothing-installed",
-            format!("upgrade.sh ended well, but /opt/kasm/current does not lead to Kasm {}", open.to),
-            format!("read /var/lib/kasm-bootstrap/attempts/{}/installer.log", open.attempt),
-        ));
+        let (script, attempt) = ("upgrade.sh", open.attempt);
+        let current = format!("/opt/kasm/current does not lead to Kasm {}", open.to);
+        return Err(install::Error::NothingInstalled { script, current, attempt }.into());
     };
     installer::sync(paths, cx).await;
     receipt(work, &installed, &open)?;
