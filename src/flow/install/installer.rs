@@ -13,7 +13,6 @@ use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
-use crate::kasm::services::Services;
 use crate::machine::instance::{Identity, Instance};
 use crate::observe::Observer;
 use crate::paths::Paths;
@@ -130,8 +129,7 @@ pub(in crate::flow) async fn supervised(
     if let Err(error) = apt::snippet::place(&work.paths, cx.deadline.remaining()) {
         cx.observer.warn(&format!("{} cannot be written: {error}", work.paths.apt_snippet().display()));
     }
-    let masker = &work.masker;
-    let mask = |line: &str| masker.mask(line).into_owned();
+    let mask = work.mask();
     let release = command.script.parent().unwrap_or(Path::new("/")).to_owned();
     let mut options = RunOptions::new(release, &work.paths.attempt_dir(attempt), cx.deadline, &mask);
     options.env = environment(&work.paths);
@@ -196,10 +194,8 @@ async fn wipe(work: &Install, attempt: u32, why: &str, cx: Context<'_>) -> Resul
         "{why}: wiping {} with its configuration, certificates and tokens, and the links current and bin",
         shown.display()
     ));
-    let masker = &work.masker;
-    let mask = |line: &str| masker.mask(line).into_owned();
-    let attempt_dir = work.paths.attempt_dir(attempt);
-    let services = Services { paths: &work.paths, attempt_dir, mask: &mask, observer: cx.observer };
+    let mask = work.mask();
+    let services = work.services(attempt, &mask, cx.observer);
     // Containers of the old version must not go on; but what is wiped need not have stopped in order.
     if let Err(error) = services.stop(&installed, cx.deadline.within(STOP_TIME)).await {
         cx.observer.warn(&error.to_string());

@@ -24,6 +24,8 @@ use crate::error::Failure;
 use crate::intent::{Digest, Intent, Role, Source};
 use crate::kasm::manager::Manager;
 use crate::kasm::receipt::Receipt;
+use crate::kasm::run::Mask;
+use crate::kasm::services::Services;
 use crate::machine::address::Found;
 use crate::machine::instance::{Identity, Instance, Relation};
 use crate::net;
@@ -171,6 +173,22 @@ impl Install {
             (intent.role, &intent.release, &intent.manager.address, &intent.address, intent.proxy_port),
             (&intent.agent, &intent.guac, &intent.installer),
         ))
+    }
+
+    /// Keeps secrets out of what a script says.
+    pub(in crate::flow) fn mask(&self) -> impl Fn(&str) -> String + Sync {
+        let masker = &self.masker;
+        |line| masker.mask(line).into_owned()
+    }
+
+    /// Stops and starts services; what their scripts say goes into the attempt's directory.
+    pub(in crate::flow) fn services<'a>(
+        &'a self,
+        attempt: u32,
+        mask: &'a Mask<'a>,
+        observer: &'a dyn Observer,
+    ) -> Services<'a> {
+        Services { paths: &self.paths, attempt_dir: self.paths.attempt_dir(attempt), mask, observer }
     }
 
     /// This node's address, once it was found.
