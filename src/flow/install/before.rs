@@ -3,11 +3,9 @@
 
 use super::super::packages;
 use super::super::repair;
-use super::super::upgrade::{
-    self,
-    record::{Open, Phase},
-};
-use super::{Error, INSTALLED, Install};
+use super::super::upgrade;
+use super::super::upgrade::record::{Open, Phase};
+use super::{Error, INSTALLED, Install, settings};
 use crate::apt;
 use crate::deadline::Deadline;
 use crate::durable;
@@ -180,15 +178,12 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         cx.observer.warn(&format!("{trouble}; with a registration token, {remedy}"));
     }
     let differences = installed.differences(&work.paths, &work.intent, address)?;
-    Ok(match differences.is_empty() {
-        true => Finish::Complete(format!("{name} is already installed")),
-        false => {
-            for difference in &differences {
-                cx.observer.warn(&format!("{difference}; --force installs it anew"));
-            }
-            Finish::Complete(format!("{name} is already installed, with other settings than were asked for"))
-        }
-    })
+    for difference in &differences {
+        cx.observer.warn(&format!("{difference}; --force installs it anew"));
+    }
+    let others = if differences.is_empty() { "" } else { ", with other settings than were asked for" };
+    let again = settings::again(work, receipt.as_ref(), cx).await.map(|words| format!("; {words}"));
+    Ok(Finish::Complete(format!("{name} is already installed{others}{}", again.unwrap_or_default())))
 }
 
 /// What is wrong with the tokens of a connection proxy that is here already. What cannot be read is for others

@@ -108,6 +108,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         attempt,
         proved: false,
         instance: work.identity.best().or(here.best()).map(Instance::to_string),
+        owes_settings: false,
     };
     receipt.write(&work.paths)?;
     let name = installed.version.map_or_else(|| "Kasm".into(), |version| format!("Kasm {version}"));
@@ -221,7 +222,7 @@ pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let proof = health::prove(&work.paths, &work.intent, &address, cx.deadline, cx.observer).await?;
     // Tokens that components got meanwhile, too.
     sync(&work.paths, cx).await;
-    Receipt::prove(&work.paths)?;
+    Receipt::prove(&work.paths, work.intent.settings.is_some())?;
     // The unpacked tree has done its work; the verified tarball stays in the cache.
     remove_unpacked(&work.paths, &work.digest(), cx.observer);
     let words = told(&proof);

@@ -245,6 +245,7 @@ fn receipt(work: &Change, open: &Open) -> Result<(), Failure> {
                 address: before.as_ref().map(|before| before.address.clone()).unwrap_or_default(),
                 attempt: open.attempt,
                 proved: true,
+                owes_settings: before.as_ref().is_some_and(|before| before.owes_settings),
                 instance: before.and_then(|before| before.instance),
             };
             receipt.write(paths)?;

@@ -122,7 +122,7 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
     )))
 }
 
-/// The new version's receipt; it keeps which instance this is.
+/// The new version's receipt; it keeps which instance this is, and what the manager has not taken yet.
 fn receipt(work: &Change, installed: &Installed, open: &Open) -> Result<(), Failure> {
     let before = Receipt::read(work.paths())?;
     let receipt = Receipt {
@@ -135,6 +135,7 @@ fn receipt(work: &Change, installed: &Installed, open: &Open) -> Result<(), Fail
         address: work.install.own_address(),
         attempt: open.attempt,
         proved: false,
+        owes_settings: before.as_ref().is_some_and(|before| before.owes_settings),
         instance: match before {
             Some(before) => before.instance,
             None => crate::machine::instance::Identity::find(work.paths(), None).best().map(ToString::to_string),
