@@ -270,6 +270,7 @@ fn the_plan_says_what_the_manager_will_be_told() {
     let output = run(install.arg("--dry-run"));
     let (exit, text, _) = spoken(&output);
     assert_eq!(exit, 0);
+    let text = common::unwrapped(&text);
     assert!(text.contains("settings   have the manager enable it, count 8 cores, count 16384 MiB of memory"), "{text}");
     assert_eq!(site.asked(), Vec::<String>::new());
 }

@@ -26,7 +26,7 @@ fn asked(scene: &Scene) -> (i32, String, Value) {
     assert_eq!(err, "");
     assert!(text.lines().count() <= 24, "{text}");
     for line in text.lines() {
-        assert!(line.chars().count() <= 100 || !line.trim().contains(' '), "{line}");
+        assert!(line.chars().count() <= 80 || !line.trim().contains(' '), "{line}");
     }
     let (again, json, _) = spoken(&run(scene.command().args(["doctor", "--json"])));
     let json: Value = serde_json::from_str(&json).unwrap();
