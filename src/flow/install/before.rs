@@ -42,11 +42,11 @@ pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
             _ => return Err(upgrade::Error::still_open(&open).into()),
         }
     }
-    put_back(&work.paths, cx).await
+    clear_leftovers(&work.paths, cx).await
 }
 
-/// What a killed run has left, whatever it was to do.
-pub(in crate::flow) async fn put_back(paths: &Paths, cx: Context<'_>) -> Result<Finish, Failure> {
+/// Puts back and ends what a killed run has left, whatever it was to do.
+pub(in crate::flow) async fn clear_leftovers(paths: &Paths, cx: Context<'_>) -> Result<Finish, Failure> {
     let mut put_back = Vec::new();
     let restored = packages::restore_leftovers(paths, cx.observer).await;
     if !restored.is_empty() {

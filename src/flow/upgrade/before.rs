@@ -2,7 +2,6 @@
 
 use super::record::{Bad, BadReleases};
 use super::{Change, Error, record};
-use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::flow::install;
 use crate::health;
@@ -23,7 +22,7 @@ const NAMED: usize = 10;
 /// Puts back what a killed run has left, whatever it was to do; snapshots nobody knows any more go.
 pub(in crate::flow) async fn recover(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     record::sweep(work.paths())?;
-    install::before::put_back(work.paths(), cx).await
+    install::before::clear_leftovers(work.paths(), cx).await
 }
 
 /// Refuses a token that cannot be right; what is wrong with those installed is told.
@@ -143,11 +142,6 @@ fn told(open: &[String]) -> String {
     };
     let verb = if open.len() == 1 { "session is" } else { "sessions are" };
     format!("{} {verb} open on this node: {}{more}", open.len(), named.join(", "))
-}
-
-/// Which deadline a look has, where nobody gives one.
-pub(super) fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(10))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::record::{Open, Phase, SNAPSHOT_PREFIX};
 use super::{Change, before};
+use crate::deadline::Deadline;
 use crate::error::Failure;
 use crate::flow::install::{self, installer};
 use crate::flow::packages;
@@ -16,6 +17,10 @@ use crate::record::Record;
 use crate::step::{Context, Finish};
 use crate::words;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a look at the containers may take, where no step's time is left to say so.
+const LOOK_TIME: Duration = Duration::from_secs(10);
 
 /// Keeps what must come back if this goes wrong, and puts the upgrade on record.
 pub(super) async fn snapshot(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
@@ -153,5 +158,5 @@ pub(super) async fn has_changed(work: &Change, open: &Open) -> bool {
         .and_then(|dir| Snapshot::open(paths, &dir).ok())
         .is_some_and(|snapshot| snapshot.differences().is_ok_and(|differences| differences.is_empty()));
     let appeared = !open.to_was_there && open.newer(paths).dir.exists();
-    !same || appeared || health::look(paths, open.role, before::soon()).await.is_err()
+    !same || appeared || health::look(paths, open.role, Deadline::after(LOOK_TIME)).await.is_err()
 }
