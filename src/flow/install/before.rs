@@ -11,7 +11,7 @@ use crate::deadline::Deadline;
 use crate::durable;
 use crate::error::Failure;
 use crate::health::{self, tokens::Tokens};
-use crate::intent::Role;
+use crate::intent::{Intent, Role};
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::kasm::run;
@@ -21,7 +21,8 @@ use crate::paths::Paths;
 use crate::preflight;
 use crate::step::journal::Earlier;
 use crate::step::{Context, Finish};
-use crate::token;
+use crate::token::{self, Accepted};
+use jiff::SignedDuration;
 use std::fs;
 use std::time::Duration;
 
@@ -85,28 +86,33 @@ fn sweep(paths: &Paths) {
     durable::sweep(&paths.at("/etc"), Some("fstab"));
 }
 
+/// Judges the token that was given, by itself. `ahead`: how far the manager's clock is ahead of this machine's, where
+/// that is known.
+///
+/// # Errors
+/// It cannot be right.
+pub fn judge_token(intent: &Intent, ahead: Option<SignedDuration>) -> Result<Accepted, token::Error> {
+    let context = token::Context { needed: intent.budget, ..token::Context::now(ahead) };
+    token::check(intent.role.token(), intent.token_format, &intent.manager.token, &context)
+}
+
 /// Refuses a token that cannot be right.
 pub async fn tokens(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     // Here, because this is the first step that may connect to anybody.
     if let Some(warning) = work.intent.network.warning() {
         cx.observer.warn(warning);
     }
-    let (kind, intent) = (work.token_kind(), &work.intent);
-    let check = |ahead| {
-        let context = token::Context { needed: intent.budget, ..token::Context::now(ahead) };
-        token::check(kind, intent.token_format, &intent.manager.token, &context)
-    };
-    let mut result = check(None);
+    let mut result = judge_token(&work.intent, None);
     if let Err(error) = &result
         && error.is_about_time()
     {
         // Is it the token or this machine's clock? The manager's clock tells.
         if let Some(clocks) = work.manager.clocks(Deadline::after(ASK_TIME)).await {
-            result = check(clocks.ahead());
+            result = judge_token(&work.intent, clocks.ahead());
         }
     }
     let accepted = result?;
-    let words = format!("the {kind} is well-formed ({})", accepted.form.as_str());
+    let words = format!("the {} is well-formed ({})", work.intent.role.token(), accepted.form.as_str());
     Ok(match accepted.warnings.is_empty() {
         true => Finish::Done(words),
         false => Finish::Warned(format!("{words}, but {}", accepted.warnings.join("; "))),

@@ -15,6 +15,7 @@ mod images;
 pub(in crate::flow) mod installer;
 mod settings;
 
+pub use before::judge_token;
 pub(in crate::flow) use error::Error;
 
 use super::packages;
@@ -33,7 +34,7 @@ use crate::observe::Observer;
 use crate::paths::Paths;
 use crate::release::{Cache, Tarball, Verified};
 use crate::step::{Plan, Step, View};
-use crate::token::{Kind, Masker};
+use crate::token::Masker;
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -124,7 +125,7 @@ impl Install {
             Step::new(
                 "tokens",
                 &["recover"],
-                format!("check the {} without using it", self.token_kind()),
+                format!("check the {} without using it", self.intent.role.token()),
                 |work, cx| Box::pin(before::tokens(work, cx)),
             ),
             Step::new("present", &["tokens"], format!("end here if {} is installed already", self.wanted()), {
@@ -194,13 +195,6 @@ impl Install {
     /// This node's address, once it was found.
     pub(in crate::flow) fn own_address(&self) -> String {
         self.address.borrow().as_ref().map(|found| found.address.clone()).unwrap_or_default()
-    }
-
-    pub(in crate::flow) fn token_kind(&self) -> Kind {
-        match self.intent.role {
-            Role::Agent => Kind::Manager,
-            Role::Guac => Kind::Registration,
-        }
     }
 
     /// The release in words.
