@@ -139,6 +139,12 @@ impl Failure {
         }
     }
 
+    /// The same, caused by another one: by its sentence, then by its causes.
+    pub fn caused_by(self, cause: Failure) -> Failure {
+        let causes = std::iter::once(cause.message).chain(cause.causes).collect();
+        Failure { causes, ..self }
+    }
+
     /// The exit class.
     pub fn exit(&self) -> Exit {
         Exit::from_code(self.code)

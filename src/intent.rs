@@ -13,7 +13,7 @@ pub use settings::AgentSettings;
 
 use crate::net::{self, proxy::authority};
 use crate::secret::Secret;
-use crate::token::Format;
+use crate::token::{Format, Kind};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +37,14 @@ impl Role {
         match self {
             Role::Agent => "agent",
             Role::Guac => "guac",
+        }
+    }
+
+    /// The token that a node of this role is installed with.
+    pub fn token(self) -> Kind {
+        match self {
+            Role::Agent => Kind::Manager,
+            Role::Guac => Kind::Registration,
         }
     }
 }

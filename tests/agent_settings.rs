@@ -184,6 +184,39 @@ fn what_cannot_be_set_is_a_warning_and_the_node_is_up() {
 }
 
 #[test]
+fn what_the_manager_has_not_taken_is_asked_for_again_by_the_next_run_and_then_never_more() {
+    let site = Site::new("1.18.1", developer());
+    let twin = json!({"agent_id": "a-9", "server_id": "SERVER-7", "hostname": "10.0.0.9", "enabled": false});
+    site.developer.agents.lock().unwrap().push(twin);
+    let owed = || {
+        let receipt = fs::read(site.scene.root.join("var/lib/kasm-bootstrap/installed.json")).unwrap();
+        serde_json::from_slice::<Value>(&receipt).unwrap()["owes_settings"] == true
+    };
+    let install = |settings: &str| {
+        let (exit, text, said) = spoken(&run(&mut site.install(settings)));
+        assert_eq!(exit, 0, "{said}");
+        keeps_the_key(&site, &[&text, &said]);
+        (text, said)
+    };
+    install(ALL);
+    assert!(owed());
+    // A run that asks for nothing of it leaves it as it is.
+    install("");
+    assert_eq!((site.asked().len(), owed()), (1, true));
+    let (text, said) = install(ALL);
+    assert!(text.contains("Kasm 1.18.1 is already installed"), "{text}");
+    assert!(said.contains("lists 2 agents") && said.contains("[settings.not-listed]"), "{said}");
+    assert_eq!((site.asked().len(), owed()), (2, true));
+    site.developer.agents.lock().unwrap().pop();
+    let (text, _) = install(ALL);
+    assert!(text.contains("is already installed; the manager has this agent as asked now: enabled, 8 cores"), "{text}");
+    assert_eq!(site.asked()[2..], ["get_agents", "update_agent", "get_agents"]);
+    assert_eq!((&site.agent()["enabled"], owed()), (&json!(true), false));
+    install(ALL);
+    assert_eq!(site.asked().len(), 5);
+}
+
+#[test]
 fn of_two_agents_that_could_be_this_one_none_is_touched() {
     let site = Site::new("1.18.1", developer());
     let twin = json!({"agent_id": "a-9", "server_id": "SERVER-7", "hostname": "10.0.0.9", "enabled": false});
@@ -237,6 +270,7 @@ fn the_plan_says_what_the_manager_will_be_told() {
     let output = run(install.arg("--dry-run"));
     let (exit, text, _) = spoken(&output);
     assert_eq!(exit, 0);
+    let text = common::unwrapped(&text);
     assert!(text.contains("settings   have the manager enable it, count 8 cores, count 16384 MiB of memory"), "{text}");
     assert_eq!(site.asked(), Vec::<String>::new());
 }

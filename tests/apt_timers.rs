@@ -187,7 +187,8 @@ async fn a_record_that_makes_no_sense_is_said_and_no_foreign_unit_is_started() {
     assert!(machine.restore(&told).await.is_empty());
     assert!(told.all().contains("`systemctl start apt-daily.timer apt-daily-upgrade.timer` puts them back"));
     assert!(!machine.paths.paused_timers().exists());
-    fs::write(machine.paths.paused_timers(), r#"{"timers": ["reboot.target", "apt-daily.timer"]}"#).unwrap();
+    fs::write(machine.paths.paused_timers(), r#"{"schema": 1, "timers": ["reboot.target", "apt-daily.timer"]}"#)
+        .unwrap();
     assert_eq!(machine.restore(&Silent).await, ["apt-daily.timer"]);
     assert_eq!(machine.lines("active"), ["apt-daily.timer"]);
 }

@@ -3,7 +3,7 @@
 mod common;
 mod nodes;
 
-use common::{Scene, run, spoken, unwrapped};
+use common::{Scene, TOKEN, run, service, spoken, unwrapped};
 use kasm_stand_in::docker::{Condition, Script};
 use kasm_stand_in::manager::{Behaviour, jwt};
 use kasm_stand_in::release::Options;
@@ -26,7 +26,7 @@ fn asked(scene: &Scene) -> (i32, String, Value) {
     assert_eq!(err, "");
     assert!(text.lines().count() <= 24, "{text}");
     for line in text.lines() {
-        assert!(line.chars().count() <= 100 || !line.trim().contains(' '), "{line}");
+        assert!(line.chars().count() <= 80 || !line.trim().contains(' '), "{line}");
     }
     let (again, json, _) = spoken(&run(scene.command().args(["doctor", "--json"])));
     let json: Value = serde_json::from_str(&json).unwrap();
@@ -87,6 +87,24 @@ fn a_fresh_machine_has_nothing_wrong() {
     }
     assert!(text.starts_with("Kasm is not installed here; nothing stands in its way\n"), "{text}");
     assert_eq!((&json["verdict"], &json["tokens"]), (&"not-installed".into(), &Value::Null));
+}
+
+#[test]
+fn a_token_that_is_configured_is_judged_before_anything_is_installed() {
+    let scene = Scene::new(&Options::default());
+    calm(&scene.root);
+    service::configure(&scene, &service::whole(&scene).replace(TOKEN, "MANAGER_TOKEN"));
+    let json = first(&scene, 11, "tokens", "the manager token is the placeholder MANAGER_TOKEN");
+    assert_eq!(json["causes"][0]["reason"], "token.placeholder");
+    // The run that fails for it is no second cause.
+    assert_eq!(spoken(&run(scene.command().arg("install"))).0, 11);
+    let json = first(&scene, 11, "tokens", "the manager token is the placeholder MANAGER_TOKEN");
+    let (names, _, follows) = causes(&json);
+    assert_eq!((names, follows), (vec!["tokens"], vec!["last-run"]));
+
+    service::configure(&scene, &service::whole(&scene));
+    let (_, _, json) = asked(&scene);
+    assert!(!causes(&json).0.contains(&"tokens"), "{json:#}");
 }
 
 mod an_agent_that_never_comes_online_is_told_why {

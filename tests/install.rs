@@ -377,20 +377,20 @@ fn a_plan_and_a_dry_run_change_nothing_and_ask_nobody() {
     settings.add_filter(r"[0-9a-f]{64}", "[digest]");
     settings.add_filter(r"[0-9a-f]{12}…", "[digest]…");
     settings.bind(|| {
-        insta::assert_snapshot!(planned, @r"
+        insta::assert_snapshot!(common::unwrapped(&planned), @"
         install: role agent, manager [address], within 2 min 00 s
           1. recover    put back what an interrupted run may have left behind
-          2. tokens     check the manager token without using it (after recover)
-          3. present    end here if Kasm 1.18.1 is installed already (after tokens)
-          4. preflight  check the machine, its disks and the way to the manager (after present)
-          5. fetch      fetch Kasm 1.18.1 (http://[address]/kasm_release_1.18.1.tar.gz) and verify SHA-256 [digest]… (after preflight)
+          2. tokens     check the manager token without using it
+          3. present    end here if Kasm 1.18.1 is installed already
+          4. preflight  check the machine, its disks and the way to the manager
+          5. fetch      fetch Kasm 1.18.1 (http://[address]/kasm_release_1.18.1.tar.gz) and verify SHA-256 [digest]…
           6. manager    wait until manager [address] says that it is healthy, at most 120 s (after preflight)
           7. packages   pause apt's timers and wait until apt and dpkg are free, at most 300 s (after preflight)
           8. swap       leave the machine's swap alone (after preflight)
           9. address    find this machine's address on the route to the manager (after manager)
          10. unpack     unpack it below /var/lib/kasm-bootstrap/releases (after fetch)
          11. install    run install.sh for the role agent (after unpack, address, packages, swap)
-         12. prove      see that the configuration holds what was asked for and that the containers are healthy (after install)
+         12. prove      see that the configuration holds what was asked for and that the containers are healthy
         ");
     });
 }

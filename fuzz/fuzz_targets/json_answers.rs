@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(came) = manager::came_instead(bytes) {
         assert!(came.chars().count() < 120 && !came.contains(|c: char| c.is_control()));
     }
-    if let Some((said, _)) = checkin::refusal(200, bytes) {
+    if let Some((said, _)) = checkin::objection(200, bytes) {
         assert!(said.chars().count() <= 200 && !said.contains(|c: char| c.is_control()));
     }
     for container in docker::parse(bytes).into_iter().flatten() {

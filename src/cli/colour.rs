@@ -1,16 +1,14 @@
 //! Colour, and what else is for a terminal alone.
 
+use crate::report::paint::{BAD, BOLD, DOUBTFUL, FAINT, GOOD, paint};
 use std::io::IsTerminal;
 
-/// What a line may begin with, and its colour (ECMA-48, 8.3.117, SGR).
+/// What a line may begin with, and its colour.
 const MARKS: [(&str, &str); 6] =
-    [("error:", BAD), ("FAIL", BAD), ("warn", DOUBTFUL), ("warning:", DOUBTFUL), ("ok", GOOD), ("help:", "1")];
+    [("error:", BAD), ("FAIL", BAD), ("warn", DOUBTFUL), ("warning:", DOUBTFUL), ("ok", GOOD), ("help:", BOLD)];
 /// What may stand in a line's second column.
 const STATES: [(&str, &str); 6] =
-    [("done", GOOD), ("warned", DOUBTFUL), ("failed", BAD), ("FAILED", BAD), ("skipped", "2"), ("stopped", "2")];
-const GOOD: &str = "32";
-const DOUBTFUL: &str = "33";
-const BAD: &str = "1;31";
+    [("done", GOOD), ("warned", DOUBTFUL), ("failed", BAD), ("FAILED", BAD), ("skipped", FAINT), ("stopped", FAINT)];
 
 /// True for a terminal on which a cursor can be moved: one that says what it is, and not that it is dumb.
 pub fn is_live(stream: &impl IsTerminal) -> bool {
@@ -36,7 +34,7 @@ fn painted_line(line: &str) -> String {
         |word: &str, known: &[(&str, &'static str)]| known.iter().find(|(one, _)| *one == word).map(|(_, code)| *code);
     let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
     if let Some(code) = code(first, &MARKS) {
-        return format!("\x1b[{code}m{first}\x1b[0m{}", &line[first.len()..]);
+        return paint(code, first) + &line[first.len()..];
     }
     let second = rest.trim_start().split(' ').next().unwrap_or_default();
     let Some(code) = code(second, &STATES) else { return line.to_owned() };
@@ -46,7 +44,7 @@ fn painted_line(line: &str) -> String {
     if second != "FAILED" && !line[end..].starts_with("  ") {
         return line.to_owned();
     }
-    format!("{}\x1b[{code}m{second}\x1b[0m{}", &line[..at], &line[end..])
+    format!("{}{}{}", &line[..at], paint(code, second), &line[end..])
 }
 
 #[cfg(test)]

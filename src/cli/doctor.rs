@@ -8,6 +8,7 @@ use super::token::list::List;
 use super::{Global, answer::Answer, health, preflight as checks};
 use crate::config::{self, Merged};
 use crate::error::{Exit, Failure};
+use crate::flow::install::judge_token;
 use crate::health::{Health, Level, Verdict};
 use crate::kasm::layout::Installed;
 use crate::machine::facts::Facts;
@@ -47,7 +48,10 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
     let installed = Installed::read(&paths);
     // A link that leads nowhere is a node that has lost its Kasm.
     let is_node = installed.is_some() || paths.kasm_current().symlink_metadata().is_ok();
-    let (mut asked, known) = health::context(&paths, KasmFlags::default().load(global));
+    let loaded = KasmFlags::default().load(global);
+    // What is not installed yet has no token but the one that is configured.
+    let intent = loaded.as_ref().ok().filter(|_| !is_node).and_then(|loaded| loaded.merged.intent().ok());
+    let (mut asked, known) = health::context(&paths, loaded);
     let mut all = preflight::checks();
     let context = if is_node {
         all.retain(|check| OF_A_NODE.contains(&check.name));
@@ -81,6 +85,8 @@ pub async fn run(global: &Global, _: Args) -> Result<Answer, Failure> {
         Finding::of_probe(probe, failure.filter(|_| probe.level > Level::Unknown))
     }));
     findings.extend(tokens.iter().filter_map(|list| Finding::of_tokens(list.as_ref(), &paths)));
+    findings
+        .extend(intent.map(|intent| Finding::of_token(judge_token(&intent, None).map(drop).map_err(Failure::from))));
     findings.extend(report.results.iter().filter_map(Finding::of_check));
     if is_node && health.verdict != Verdict::Healthy {
         causes::not_known(&mut findings, &health);

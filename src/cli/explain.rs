@@ -1,10 +1,8 @@
 //! `kasm-bootstrap explain`: what a reason code means, and what to do.
 
-use super::{Global, answer::Answer};
+use super::{Global, answer::Answer, status};
 use crate::error::{Exit, Failure};
 use crate::reasons::{self, Page};
-use crate::report::Status;
-use crate::step::Journal;
 use serde_json::{Value, json};
 
 /// Flags of `explain`.
@@ -64,12 +62,7 @@ fn document(page: &Page) -> Value {
 
 /// The reason for which the last run failed, if it did.
 fn last(global: &Global) -> Result<Option<String>, Failure> {
-    let paths = global.paths();
-    let entries = Journal::read(&paths).map_err(|error| {
-        let message = format!("{} cannot be read: {error}", paths.journal().display());
-        Failure::new(Exit::Unexpected, "status.read", message, "run it as root")
-    })?;
-    Ok(Status::of(&entries, false).error.map(|failure| failure.reason))
+    Ok(status::read(&global.paths())?.error.map(|failure| failure.reason))
 }
 
 fn unknown(reason: &str, pages: &[Page]) -> Failure {

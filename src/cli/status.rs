@@ -40,7 +40,11 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
     Ok(answer)
 }
 
-fn read(paths: &Paths) -> Result<Status, Failure> {
+/// What the last run did.
+///
+/// # Errors
+/// The journal cannot be read: it is for root.
+pub(super) fn read(paths: &Paths) -> Result<Status, Failure> {
     // The lock first: a run that ends between the two looks must not seem to have been cut off.
     let at_work = RunLock::is_held(paths);
     let entries = Journal::read(paths).map_err(|error| {

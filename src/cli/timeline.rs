@@ -1,9 +1,8 @@
 //! `kasm-bootstrap timeline`: where the last run's time went.
 
-use super::{Global, answer::Answer};
+use super::{Global, answer::Answer, status};
 use crate::error::{Exit, Failure};
-use crate::report::{Status, Timeline};
-use crate::step::{Journal, RunLock};
+use crate::report::Timeline;
 use crate::{durable, words};
 use serde_json::json;
 use std::path::PathBuf;
@@ -33,14 +32,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Answer, Failure> {
         let help = "leave one of them out";
         return Err(Failure::new(Exit::Usage, "timeline.form", "a picture is no JSON document", help));
     }
-    // The lock first: a run that ends between the two looks must not seem to have been cut off.
-    let at_work = RunLock::is_held(&paths);
-    let entries = Journal::read(&paths).map_err(|error| {
-        let help = "run it as root (sudo): the journal is readable for root only";
-        let path = paths.journal();
-        Failure::new(Exit::Unexpected, "timeline.read", format!("{} cannot be read: {error}", path.display()), help)
-    })?;
-    let timeline = Timeline::of(&Status::of(&entries, at_work));
+    let timeline = Timeline::of(&status::read(&paths)?);
     let json = serde_json::to_value(&timeline).expect("a timeline holds nothing that JSON cannot");
     let text = if args.svg { timeline.svg().trim_end().to_owned() } else { timeline.text() };
     let Some(path) = args.output else { return Ok(Answer::new(text, json)) };

@@ -190,7 +190,7 @@ impl CheckIn {
         let request = client.post(&url, "token", &self.token)?.json(status);
         let answered = self.manager.reply(request, deadline, LONGEST_BODY).await;
         let Reply { status, asked, may_pass, body, .. } = answered.map_err(Error::Manager)?;
-        match refusal(status.as_u16(), &body) {
+        match objection(status.as_u16(), &body) {
             None => Ok(()),
             Some((said, is_token)) => {
                 let said = Masker::new([&self.token]).mask(&said).into_owned();
@@ -239,7 +239,7 @@ impl CheckIn {
 
 /// What the manager has against it, if anything, and whether that is about the token. A failure may come with status
 /// 200 and an `error_message`.
-pub fn refusal(status: u16, body: &[u8]) -> Option<(String, bool)> {
+pub fn objection(status: u16, body: &[u8]) -> Option<(String, bool)> {
     let document: Option<Value> = serde_json::from_slice(body).ok();
     let message = document.as_ref().and_then(|document| document.get("error_message"));
     let said = match message {
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_whatever_its_status() {
-        let judge = |status: u16, body: &str| refusal(status, body.as_bytes());
+        let judge = |status: u16, body: &str| objection(status, body.as_bytes());
         for body in ["{}", "", " \n", r#"{"error_message": null}"#, r#"{"error_message": ""}"#, r#"{"ok": true}"#] {
             assert_eq!(judge(200, body), None, "{body}");
         }
@@ -303,7 +303,7 @@ mod tests {
         #[test]
         fn no_answer_makes_it_panic_or_talk_long(status in 100u16..1000, body in "\\PC{0,300}") {
             for body in [body.clone(), serde_json::json!({ "error_message": body }).to_string()] {
-                if let Some((said, _)) = refusal(status, body.as_bytes()) {
+                if let Some((said, _)) = objection(status, body.as_bytes()) {
                     prop_assert!(said.chars().count() <= 200 && !said.contains(|c: char| c.is_control()));
                 }
             }

@@ -44,12 +44,16 @@ pub const PROXIES: [Component; 3] = [
     },
 ];
 
+/// The web server in front of them, which has no configuration of its own among theirs.
+pub const PROXY: &str = "kasm_proxy";
+
 /// Every container of a role.
-fn all_containers(role: Role) -> &'static [&'static str] {
-    match role {
-        Role::Agent => &["kasm_agent", "kasm_proxy"],
-        Role::Guac => &["kasm_guac", "kasm_rdp_gateway", "kasm_rdp_https_gateway", "kasm_proxy"],
-    }
+fn all_containers(role: Role) -> Vec<&'static str> {
+    let components = match role {
+        Role::Agent => &[AGENT][..],
+        Role::Guac => &PROXIES,
+    };
+    components.iter().map(|component| component.container).chain([PROXY]).collect()
 }
 
 /// The Kasm that `/opt/kasm/current` points to.
@@ -190,7 +194,7 @@ impl Installed {
         let all = all_containers(role);
         let compose = self.compose();
         let expected: Vec<&str> = all.iter().copied().filter(|name| is_named(&compose, name)).collect();
-        if expected.is_empty() { all.to_vec() } else { expected }
+        if expected.is_empty() { all } else { expected }
     }
 
     /// True if the installed compose file names this container.

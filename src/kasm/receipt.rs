@@ -34,6 +34,9 @@ pub struct Receipt {
     /// the disk is a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// True as long as the manager has not taken the agent's settings that were asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owes_settings: bool,
 }
 
 impl Record for Receipt {
@@ -54,12 +57,24 @@ impl Receipt {
         record::write(&paths.receipt(), self).map_err(|source| Error::Record { path: paths.receipt(), source })
     }
 
-    /// Notes that the node was proved to be what was asked for, and up; nothing where there is no receipt.
-    pub fn prove(paths: &Paths) -> Result<(), Error> {
-        match Receipt::read(paths)? {
-            Some(receipt) => Receipt { proved: true, ..receipt }.write(paths),
-            None => Ok(()),
-        }
+    /// Notes that the node was proved to be what was asked for, and up, and whether the manager is now to be told the
+    /// agent's settings; nothing where there is no receipt.
+    pub fn prove(paths: &Paths, settings: bool) -> Result<(), Error> {
+        Receipt::note(paths, |receipt| {
+            receipt.proved = true;
+            receipt.owes_settings |= settings;
+        })
+    }
+
+    /// Notes that the manager has taken the agent's settings; nothing where there is no receipt.
+    pub fn settle(paths: &Paths) -> Result<(), Error> {
+        Receipt::note(paths, |receipt| receipt.owes_settings = false)
+    }
+
+    fn note(paths: &Paths, change: impl FnOnce(&mut Receipt)) -> Result<(), Error> {
+        let Some(mut receipt) = Receipt::read(paths)? else { return Ok(()) };
+        change(&mut receipt);
+        receipt.write(paths)
     }
 
     /// Removes it: what was installed is about to be wiped. True if there was one.
@@ -108,10 +123,13 @@ mod tests {
             attempt: 2,
             proved: true,
             instance: Some("cloud-init:i-0abc".into()),
+            owes_settings: true,
         };
         receipt.write(&paths).unwrap();
         assert_eq!(Receipt::read(&paths).unwrap().as_ref(), Some(&receipt));
         assert_eq!(std::fs::metadata(paths.receipt()).unwrap().permissions().mode() & 0o777, 0o600);
+        Receipt::settle(&paths).unwrap();
+        assert_eq!(Receipt::read(&paths).unwrap(), Some(Receipt { owes_settings: false, ..receipt }));
         assert!(Receipt::remove(&paths).unwrap());
     }
 

@@ -9,6 +9,8 @@ mod error;
 
 pub use error::SwapError;
 
+use super::facts::read_small;
+use super::mounts;
 use crate::blocking;
 use crate::deadline::Deadline;
 use crate::durable;
@@ -16,13 +18,11 @@ use crate::paths::program;
 use crate::paths::{Paths, environment_for_children};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::statfs::{self, statfs};
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{SysconfVar, sysconf};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -144,9 +144,8 @@ async fn ensure_with(
 /// The first swap the kernel uses (proc_swaps(5)).
 fn first_swap(paths: &Paths, needed: bool) -> Result<Option<String>, SwapError> {
     let path = paths.proc_dir().join("swaps");
-    let mut text = Vec::new();
-    match File::open(&path).and_then(|file| file.take(1 << 16).read_to_end(&mut text)) {
-        Ok(_) => Ok(parse_swaps(&String::from_utf8_lossy(&text))),
+    match read_small(&path) {
+        Ok(text) => Ok(parse_swaps(&text)),
         Err(_) if needed => Err(SwapError::Kernel { path }),
         Err(_) => Ok(None),
     }
@@ -186,8 +185,7 @@ fn has_signature(path: &Path) -> bool {
 async fn reserve(path: &Path, mib: u64, size: u64, deadline: Deadline) -> Result<(), SwapError> {
     let directory = path.parent().unwrap_or(path);
     let made = |source| SwapError::Make { path: path.to_owned(), source };
-    let space = statvfs(directory).map_err(|errno| made(errno.into()))?;
-    let free = (space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64);
+    let free = mounts::look(directory).map_err(made)?.free_bytes;
     if free < size.saturating_add(MARGIN) {
         return Err(SwapError::Space { path: directory.to_owned(), free: free >> 20, mib });
     }
@@ -246,16 +244,13 @@ async fn run(program: &Path, path: &Path, deadline: Deadline) -> io::Result<()> 
 
 /// Filesystems whose files often cannot be swap (swapon(8), NOTES).
 fn troublesome(path: &Path) -> Option<&'static str> {
-    let kind = statfs(path).ok()?.filesystem_type();
-    [
-        (statfs::BTRFS_SUPER_MAGIC, "btrfs"),
-        (statfs::OVERLAYFS_SUPER_MAGIC, "overlayfs"),
-        (statfs::TMPFS_MAGIC, "tmpfs"),
-        (statfs::NFS_SUPER_MAGIC, "NFS"),
-    ]
-    .into_iter()
-    .find(|(magic, _)| *magic == kind)
-    .map(|(_, name)| name)
+    match mounts::look(path).ok()?.mount?.kind.as_str() {
+        "btrfs" => Some("btrfs"),
+        "overlay" => Some("overlayfs"),
+        "tmpfs" => Some("tmpfs"),
+        "nfs" | "nfs4" => Some("NFS"),
+        _ => None,
+    }
 }
 
 /// The line in fstab.

@@ -8,6 +8,7 @@ mod tests;
 
 use super::cloud::service::Service;
 use super::cloud::{self, Error, ec2};
+use crate::blocking;
 use crate::deadline::Deadline;
 use crate::durable;
 use crate::intent::{Cloud, MetadataOptions, UserDataFrom};
@@ -70,10 +71,10 @@ pub async fn find(
         };
         let Some(device) = wanted.then(|| kind.device(paths)).flatten() else { continue };
         let (link, paths, name) = (paths.shown(&device), paths.clone(), kind.name);
-        let (done, read) = tokio::sync::oneshot::channel();
-        // A thread of its own, because it leaves the file system that all others see.
-        std::thread::spawn(move || drop(done.send(kind.read(&paths, &device))));
-        // A disk that hangs keeps its thread, and nobody else.
+        // A thread of its own, because it leaves the file system that all others see. A disk that hangs keeps it, and
+        // nobody else.
+        let read = blocking::begin("user-data".into(), move || kind.read(&paths, &device))
+            .map_err(|_| disk::unread(name, &link, "there is no thread to read it"))?;
         let found = match tokio::time::timeout_at(deadline.instant().into(), read).await {
             Ok(Ok(found)) => found?,
             Ok(Err(_)) => return Err(disk::unread(name, &link, "reading it broke off")),

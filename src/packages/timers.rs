@@ -7,18 +7,20 @@ use super::Manager;
 use crate::durable;
 use crate::observe::Observer;
 use crate::paths::Paths;
+use crate::record::{self, Record};
 use crate::system::systemctl::Systemctl;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::Path;
-
-/// No record is longer, in bytes.
-const RECORD_LIMIT: u64 = 64 * 1024;
 
 /// The record of what is paused.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Record {
+#[derive(Debug, Serialize, Deserialize)]
+struct Paused {
+    schema: u32,
     timers: Vec<String>,
+}
+
+impl Record for Paused {
+    const SCHEMA: u32 = 1;
 }
 
 /// Stops the package manager's timers where systemd runs and they are active, after writing down which. What an
@@ -51,7 +53,7 @@ pub async fn pause(
                 timers.push((*timer).to_owned());
             }
         }
-        record(paths, timers)
+        write_down(paths, timers)
     });
     if let Err(error) = written {
         // Stopping what cannot be written down might leave the machine without updates for ever.
@@ -104,7 +106,7 @@ pub async fn restore(
     }
     let result = match left.is_empty() {
         true => durable::remove(&paths.paused_timers()).map(drop),
-        false => record(paths, left),
+        false => write_down(paths, left),
     };
     if let Err(error) = result {
         // Harmless: the next run starts timers that run already.
@@ -131,23 +133,19 @@ pub async fn restore_leftovers(
 /// The timers written down as paused; only the package manager's own are ever believed.
 fn recorded(manager: &Manager, paths: &Paths, observer: &dyn Observer) -> io::Result<Vec<String>> {
     let path = paths.paused_timers();
-    let bytes = match durable::read(&path, RECORD_LIMIT) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    match serde_json::from_slice::<Record>(&bytes) {
-        Ok(record) => Ok(record.timers.into_iter().filter(|timer| manager.timers.contains(&timer.as_str())).collect()),
-        Err(error) => {
+    match record::read::<Paused>(&path) {
+        Ok(paused) => {
+            let timers = paused.map(|paused| paused.timers).unwrap_or_default();
+            Ok(timers.into_iter().filter(|timer| manager.timers.contains(&timer.as_str())).collect())
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             observer.warn(&format!("{} makes no sense: {error}; {}", path.display(), manager.puts_back));
             Ok(Vec::new())
         }
+        Err(error) => Err(error),
     }
 }
 
-fn record(paths: &Paths, timers: Vec<String>) -> io::Result<()> {
-    let path = paths.paused_timers();
-    durable::directory(path.parent().unwrap_or(Path::new("/")), 0o700)?;
-    let bytes = serde_json::to_vec(&Record { timers }).map_err(io::Error::other)?;
-    durable::write(&path, &bytes, 0o600)
+fn write_down(paths: &Paths, timers: Vec<String>) -> io::Result<()> {
+    record::write(&paths.paused_timers(), &Paused { schema: Paused::SCHEMA, timers })
 }

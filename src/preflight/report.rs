@@ -1,10 +1,10 @@
 //! What the checks found, for people, for programs, and as the failure it may be.
 
+use super::error::Error;
 use crate::error::{Exit, Explain, Failure};
 use crate::words;
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
-use std::error::Error;
 use std::time::Duration;
 
 /// How one check ended.
@@ -91,7 +91,7 @@ impl Verdict {
 }
 
 /// An error's sentence and those of its causes, in one line.
-pub(super) fn with_causes(error: &dyn Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -165,15 +165,15 @@ impl Report {
         let exit = if only_manager { Exit::Manager } else { Exit::Preflight };
         match failed.as_slice() {
             [] => None,
+            // In the check's own words, which are no room's error any more.
             [(_, detail, remedy, reason, _)] => Some(Failure::new(exit, reason, detail.as_str(), remedy.as_str())),
             several => {
                 let made = self.results.len() - self.of("skipped").count();
-                let help: Vec<String> =
+                let remedies: Vec<String> =
                     several.iter().map(|(name, _, remedy, ..)| format!("{name}: {remedy}")).collect();
-                let message = format!("{} of {made} checks failed", several.len());
-                let mut failure = Failure::new(exit, "preflight.failed", message, help.join("; "));
-                failure.causes = several.iter().map(|(name, detail, ..)| format!("{name}: {detail}")).collect();
-                Some(failure)
+                let causes = several.iter().map(|(name, detail, ..)| format!("{name}: {detail}")).collect();
+                let error = Error::Failed { failed: several.len(), made, remedies: remedies.join("; "), exit };
+                Some(Failure { causes, ..error.into() })
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod lines;
 pub mod markup;
 pub mod message;
 pub mod metrics;
+pub mod paint;
 pub mod status;
 pub mod status_file;
 pub mod systemd;

@@ -2,6 +2,7 @@
 //! or what it waits for.
 
 use super::lines;
+use super::paint::{BAD, DOUBTFUL, FAINT, GOOD, paint};
 use crate::step::{Ending, Entry, Event, View};
 use crate::words;
 pub use indicatif::ProgressBar;
@@ -42,8 +43,8 @@ impl Terminal {
         let _ = self.bars.println(text);
     }
 
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    fn paint(&self, colour: &str, text: &str) -> String {
+        if self.colour { paint(colour, text) } else { text.to_owned() }
     }
 
     fn ended(&mut self, step: &str, ending: Ending, detail: &str, took_ms: u64) {
@@ -53,11 +54,11 @@ impl Terminal {
             self.bars.remove(&bar);
         }
         let mark = match ending {
-            Ending::Done => self.paint("32", "ok  "),
-            Ending::Warned => self.paint("33", "warn"),
-            Ending::Skipped => self.paint("2", "skip"),
-            Ending::Failed => self.paint("1;31", "FAIL"),
-            Ending::Stopped => self.paint("2", "stop"),
+            Ending::Done => self.paint(GOOD, "ok  "),
+            Ending::Warned => self.paint(DOUBTFUL, "warn"),
+            Ending::Skipped => self.paint(FAINT, "skip"),
+            Ending::Failed => self.paint(BAD, "FAIL"),
+            Ending::Stopped => self.paint(FAINT, "stop"),
         };
         let took = words::span(Duration::from_millis(took_ms));
         let mut front = format!("{mark}  {step:<9}  {took:>10}  ");
@@ -99,7 +100,7 @@ impl View for Terminal {
             event => {
                 if let Some(text) = lines::sentence(event) {
                     for line in wrapped(&text, NOTE) {
-                        self.say(&self.paint("2", &format!("{:NOTE$}{line}", "")));
+                        self.say(&self.paint(FAINT, &format!("{:NOTE$}{line}", "")));
                     }
                 }
             }

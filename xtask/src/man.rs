@@ -6,6 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use kasm_bootstrap::error::Exit;
 use kasm_bootstrap::paths::Paths;
 use std::io;
+use std::path::Path;
 
 /// One page of section 1.
 pub struct Page {
@@ -85,17 +86,19 @@ fn main_sections() -> Roff {
     }
     let paths = Paths::default();
     roff.control("SH", ["FILES"]);
-    for (path, what) in [
-        (paths.config_file(), "the configuration; `kasm-bootstrap config example` prints a complete one"),
-        (paths.config_dir(), "further configuration files, *.toml, in the order of their names"),
-        (paths.journal(), "every step of every run; `kasm-bootstrap status` reads it"),
-        (paths.attempts_dir(), "what Kasm's installer said, masked, one directory a run of it"),
-        (paths.baked(), "what `kasm-bootstrap bake` has put into this image"),
-        (paths.cache_dir(), "verified releases and container images, by their SHA-256"),
-    ] {
+    let told = [
+        paths.config_file(),
+        paths.config_dir(),
+        paths.journal(),
+        paths.attempts_dir(),
+        paths.baked(),
+        paths.cache_dir(),
+        paths.status_file(),
+    ];
+    for (path, what) in Paths::described().iter().filter(|(path, _)| told.iter().any(|told| told == Path::new(path))) {
         roff.control("TP", []);
-        roff.text([bold(path.display().to_string())]);
-        roff.text([roman(what)]);
+        roff.text([bold(*path)]);
+        roff.text([roman(what.as_str())]);
     }
     roff.control("SH", ["ENVIRONMENT"]);
     roff.text([roman(

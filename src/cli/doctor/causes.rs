@@ -174,23 +174,31 @@ impl Finding {
         Some(finding)
     }
 
+    /// What is said of the token that a machine is to be installed with.
+    pub fn of_token(judged: Result<(), Failure>) -> Finding {
+        match judged {
+            Ok(()) => Finding::new(Source::Tokens, "tokens", Level::Ok, "", None),
+            Err(failure) => {
+                let mut finding =
+                    Finding::new(Source::Tokens, "tokens", Level::Fail, &failure.message, Some(failure.help.clone()));
+                (finding.class, finding.reason) = (Some(failure.exit()), Some(failure.reason));
+                finding
+            }
+        }
+    }
+
     /// What the list of tokens says.
     pub fn of_tokens(list: Result<&List, &Failure>, paths: &Paths) -> Option<Finding> {
         let list = match list {
             Ok(list) => list,
-            Err(failure) => {
-                let (words, help) = (failure.message.clone(), failure.help.clone());
-                let mut finding = Finding::new(Source::Tokens, "tokens", Level::Fail, words, Some(help));
-                finding.reason = Some(failure.reason.clone());
-                return Some(finding);
-            }
+            Err(failure) => return Some(Finding::of_token(Err(failure.clone()))),
         };
         let is_bad = |one: &&held::Held| !one.verdict.is_good() && one.verdict.accepted().is_none();
         let mut bad: Vec<&held::Held> = list.held.iter().filter(is_bad).collect();
         // What is left of a registration token keeps nobody from working.
         bad.sort_by_key(|one| one.kind == Kind::Registration);
         let Some(first) = bad.first() else {
-            return Some(Finding::new(Source::Tokens, "tokens", Level::Ok, "", None));
+            return Some(Finding::of_token(Ok(())));
         };
         let level = if first.kind == Kind::Registration { Level::Warn } else { Level::Fail };
         let words = format!("the {} of {} is no good: {}", first.kind, first.container, first.describe(paths));

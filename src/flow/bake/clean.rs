@@ -14,9 +14,6 @@ use tokio::process::Command;
 
 /// How long another program may take with its own clean-up.
 const TOOL_TIME: Duration = Duration::from_secs(60);
-/// What stays of our own state: what `bake` itself has written, the lock that it holds, and the timers that are
-/// put back after this step.
-const OURS_TO_KEEP: [&str; 3] = ["baked.json", "lock", "paused-timers.json"];
 /// What tells of one machine's life, below /var/log: the logs that rsyslog writes on the distributions we know, and
 /// who logged in (utmp(5)).
 const LOGS: [&str; 11] = [
@@ -54,7 +51,10 @@ pub(super) async fn clean(work: &Bake, cx: Context<'_>) -> Result<Finish, Failur
     let paths = &work.paths;
     let mut sweep = Sweep { work, cleaned: Vec::new(), changed: Vec::new() };
 
-    let ours = inside(&paths.state_dir(), |name| !OURS_TO_KEEP.contains(&name))?;
+    // What `bake` itself has written, the lock that it holds, and the timers that are put back after this step.
+    let stays = [paths.baked(), paths.run_lock(), paths.paused_timers()];
+    let mut ours = inside(&paths.state_dir(), |_| true)?;
+    ours.retain(|path| !stays.contains(path));
     // This run's own journal is always there.
     let only_now = ours.iter().all(|path| *path == paths.journal());
     let news = sweep.remove("our own state", ours.into_iter().chain([paths.run_dir()]))?;

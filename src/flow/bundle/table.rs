@@ -178,3 +178,20 @@ pub fn documentation() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::Paths;
+
+    #[test]
+    fn what_lies_in_our_directories_is_where_we_put_it() {
+        let known: Vec<&str> = Paths::described().into_iter().map(|(path, _)| path).collect();
+        for Item { name, from, .. } in ITEMS {
+            let (From::Log(path) | From::File(path) | From::Tree(path, _)) = from else { continue };
+            let ours = path.contains("kasm-bootstrap");
+            // The journal before this one has its name, and a number behind it.
+            assert!(!ours || known.contains(&path.trim_end_matches(".1")), "{name}: {path}");
+        }
+    }
+}

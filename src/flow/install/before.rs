@@ -3,14 +3,15 @@
 
 use super::super::packages;
 use super::super::repair;
+use super::super::upgrade;
 use super::super::upgrade::record::{Open, Phase};
-use super::Install;
+use super::{Error, INSTALLED, Install, settings};
 use crate::apt;
 use crate::deadline::Deadline;
 use crate::durable;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::health::{self, tokens::Tokens};
-use crate::intent::Role;
+use crate::intent::{Intent, Role};
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::kasm::run;
@@ -20,7 +21,8 @@ use crate::paths::Paths;
 use crate::preflight;
 use crate::step::journal::Earlier;
 use crate::step::{Context, Finish};
-use crate::token;
+use crate::token::{self, Accepted};
+use jiff::SignedDuration;
 use std::fs;
 use std::time::Duration;
 
@@ -38,29 +40,14 @@ pub async fn recover(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         match open.phase {
             // Nothing was changed yet.
             Phase::Prepared => Open::remove(&work.paths)?,
-            _ => return Err(still_open(&open)),
+            _ => return Err(upgrade::Error::still_open(&open).into()),
         }
     }
-    put_back(&work.paths, cx).await
+    clear_leftovers(&work.paths, cx).await
 }
 
-/// Refuses to touch what an upgrade has not come to its end with.
-pub(in crate::flow) fn still_open(open: &Open) -> Failure {
-    let (from, to) = (&open.from, &open.to);
-    Failure::new(
-        Exit::Preflight,
-        "upgrade.open",
-        match open.is_by_hand() {
-            true => format!("the way back from Kasm {to} to {from}, begun at {}, has not come to its end", open.at),
-            false => format!("the upgrade from Kasm {from} to {to}, begun at {}, has not come to its end", open.at),
-        },
-        "`kasm-bootstrap upgrade` with the same flags finishes it and goes on; `kasm-bootstrap rollback` goes back to \
-         the version before",
-    )
-}
-
-/// What a killed run has left, whatever it was to do.
-pub(in crate::flow) async fn put_back(paths: &Paths, cx: Context<'_>) -> Result<Finish, Failure> {
+/// Puts back and ends what a killed run has left, whatever it was to do.
+pub(in crate::flow) async fn clear_leftovers(paths: &Paths, cx: Context<'_>) -> Result<Finish, Failure> {
     let mut put_back = Vec::new();
     let restored = packages::restore_leftovers(paths, cx.observer).await;
     if !restored.is_empty() {
@@ -78,14 +65,7 @@ pub(in crate::flow) async fn put_back(paths: &Paths, cx: Context<'_>) -> Result<
             Leftover::None => {}
             Leftover::Gone => put_back.push("cleared the record of an installer that is gone".into()),
             Leftover::Ended { pid } => put_back.push(format!("ended a left-behind installer (pid {pid})")),
-            Leftover::Stuck { who } => {
-                return Err(Failure::new(
-                    Exit::Installer,
-                    "installer.stuck",
-                    format!("the installer of an earlier run cannot be ended: {who}"),
-                    "it hangs in the kernel, usually for a disk that does not answer: restart this machine",
-                ));
-            }
+            Leftover::Stuck { who } => return Err(Error::Stuck { who }.into()),
         }
     }
     put_back.extend(repair::end(paths, cx.observer).await);
@@ -106,28 +86,33 @@ fn sweep(paths: &Paths) {
     durable::sweep(&paths.at("/etc"), Some("fstab"));
 }
 
+/// Judges the token that was given, by itself. `ahead`: how far the manager's clock is ahead of this machine's, where
+/// that is known.
+///
+/// # Errors
+/// It cannot be right.
+pub fn judge_token(intent: &Intent, ahead: Option<SignedDuration>) -> Result<Accepted, token::Error> {
+    let context = token::Context { needed: intent.budget, ..token::Context::now(ahead) };
+    token::check(intent.role.token(), intent.token_format, &intent.manager.token, &context)
+}
+
 /// Refuses a token that cannot be right.
 pub async fn tokens(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     // Here, because this is the first step that may connect to anybody.
     if let Some(warning) = work.intent.network.warning() {
         cx.observer.warn(warning);
     }
-    let (kind, intent) = (work.token_kind(), &work.intent);
-    let check = |ahead| {
-        let context = token::Context { needed: intent.budget, ..token::Context::now(ahead) };
-        token::check(kind, intent.token_format, &intent.manager.token, &context)
-    };
-    let mut result = check(None);
+    let mut result = judge_token(&work.intent, None);
     if let Err(error) = &result
         && error.is_about_time()
     {
         // Is it the token or this machine's clock? The manager's clock tells.
         if let Some(clocks) = work.manager.clocks(Deadline::after(ASK_TIME)).await {
-            result = check(clocks.ahead());
+            result = judge_token(&work.intent, clocks.ahead());
         }
     }
     let accepted = result?;
-    let words = format!("the {kind} is well-formed ({})", accepted.form.as_str());
+    let words = format!("the {} is well-formed ({})", work.intent.role.token(), accepted.form.as_str());
     Ok(match accepted.warnings.is_empty() {
         true => Finish::Done(words),
         false => Finish::Warned(format!("{words}, but {}", accepted.warnings.join("; "))),
@@ -182,12 +167,7 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         (_, None) => false,
     };
     if !same {
-        return Err(Failure::new(
-            Exit::Preflight,
-            "preflight.other-version",
-            format!("{name} is installed here, and {} was asked for", work.wanted()),
-            "to replace it and lose its configuration, use --force; to upgrade it, run `kasm-bootstrap upgrade` with the same --release",
-        ));
+        return Err(Error::OtherVersion { installed: name, wanted: work.wanted() }.into());
     }
     if receipt.as_ref().is_some_and(|receipt| !receipt.proved) {
         work.installed.set(true);
@@ -204,15 +184,12 @@ pub async fn present(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         cx.observer.warn(&format!("{trouble}; with a registration token, {remedy}"));
     }
     let differences = installed.differences(&work.paths, &work.intent, address)?;
-    Ok(match differences.is_empty() {
-        true => Finish::Complete(format!("{name} is already installed")),
-        false => {
-            for difference in &differences {
-                cx.observer.warn(&format!("{difference}; --force installs it anew"));
-            }
-            Finish::Complete(format!("{name} is already installed, with other settings than were asked for"))
-        }
-    })
+    for difference in &differences {
+        cx.observer.warn(&format!("{difference}; --force installs it anew"));
+    }
+    let others = if differences.is_empty() { "" } else { ", with other settings than were asked for" };
+    let again = settings::again(work, receipt.as_ref(), cx).await.map(|words| format!("; {words}"));
+    Ok(Finish::Complete(format!("{name} is already installed{others}{}", again.unwrap_or_default())))
 }
 
 /// What is wrong with the tokens of a connection proxy that is here already. What cannot be read is for others
@@ -229,7 +206,7 @@ fn token_troubles(work: &Install, installed: &Installed) -> Vec<String> {
 /// All questions at once. `upgrade`: what is here stays beside what comes.
 pub async fn preflight(work: &Install, upgrade: bool, cx: Context<'_>) -> Result<Finish, Failure> {
     if work.installed.get() {
-        return Ok(Finish::Skipped("it is installed already".into()));
+        return Ok(Finish::Skipped(INSTALLED.into()));
     }
     super::docker::started(work, cx).await;
     let facts = Facts::gather(&work.paths);

@@ -2,7 +2,7 @@
 //! manager, swap.
 
 use super::super::packages;
-use super::Install;
+use super::{INSTALLED, Install};
 use crate::blocking;
 use crate::error::Failure;
 use crate::intent::AddressChoice;
@@ -12,9 +12,6 @@ use crate::packages::{locks, timers, wait};
 use crate::release::{self, Tarball, Verified};
 use crate::step::{Context, Finish};
 use crate::words;
-
-/// Why a step has nothing to do when only the proof is left.
-const INSTALLED: &str = "it is installed already";
 
 /// The verified tarball, from the cache or a mirror.
 pub async fn fetch(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {

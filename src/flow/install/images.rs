@@ -1,9 +1,9 @@
 //! Container images that were baked into this machine's image: the installer takes them as they are, so their
 //! digest is looked at before.
 
-use super::Install;
+use super::{Error, INSTALLED, Install};
 use crate::blocking;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::release::{self, Digest, Verified};
 use crate::step::{Context, Finish};
 use crate::words;
@@ -25,7 +25,7 @@ impl Install {
 /// Verifies them.
 pub async fn verify(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     if work.installed.get() {
-        return Ok(Finish::Skipped("it is installed already".into()));
+        return Ok(Finish::Skipped(INSTALLED.into()));
     }
     let mut bytes = 0;
     for (path, digest) in work.baked_images() {
@@ -34,19 +34,7 @@ pub async fn verify(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> 
         match blocking::run(move || Verified::read(&path, digest)).await {
             Ok(found) => bytes += found.length(),
             Err(release::Error::Mismatch { found, .. }) => {
-                return Err(Failure::new(
-                    Exit::Digest,
-                    "digest.mismatch",
-                    format!(
-                        "the container images in {} are not what was baked: their SHA-256 is {found}",
-                        shown.display()
-                    ),
-                    format!(
-                        "remove {} and bake the image again; here, `kasm-bootstrap release fetch --sha256 {digest} \
-                         URL` fetches them anew",
-                        shown.display()
-                    ),
-                ));
+                return Err(Error::OtherImages { path: shown, digest, found }.into());
             }
             Err(other) => return Err(other.into()),
         }

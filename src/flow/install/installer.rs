@@ -1,7 +1,7 @@
 //! The installer's run, a bounded number of times, and the proof of what it left.
 
 use super::super::packages;
-use super::Install;
+use super::{Error, INSTALLED, Install};
 use crate::apt;
 use crate::blocking;
 use crate::durable;
@@ -13,7 +13,6 @@ use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
 use crate::kasm::run::{self, Finished, RunOptions};
 use crate::kasm::script::ScriptFlags;
-use crate::kasm::services::Services;
 use crate::machine::instance::{Identity, Instance};
 use crate::observe::Observer;
 use crate::paths::Paths;
@@ -65,7 +64,7 @@ impl Install {
 /// Runs the release's installer.
 pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     if work.installed.get() {
-        return Ok(Finish::Skipped("it is installed already".into()));
+        return Ok(Finish::Skipped(INSTALLED.into()));
     }
     let command = command_line(work)?;
     cx.observer.note(&format!("running {}", command.shown()));
@@ -92,12 +91,8 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         }
     };
     let Some(installed) = Installed::read(&work.paths) else {
-        return Err(Failure::new(
-            Exit::Installer,
-            "installer.nothing-installed",
-            "the installer ended well, but there is no /opt/kasm/current",
-            format!("read /var/lib/kasm-bootstrap/attempts/{attempt}/installer.log"),
-        ));
+        let current = "there is no /opt/kasm/current".into();
+        return Err(Error::NothingInstalled { script: "the installer", current, attempt }.into());
     };
     sync(&work.paths, cx).await;
     // By hand nobody asks which instance this is, but whoever copies this disk wants to be told from it.
@@ -113,6 +108,7 @@ pub async fn install(work: &Install, cx: Context<'_>) -> Result<Finish, Failure>
         attempt,
         proved: false,
         instance: work.identity.best().or(here.best()).map(Instance::to_string),
+        owes_settings: false,
     };
     receipt.write(&work.paths)?;
     let name = installed.version.map_or_else(|| "Kasm".into(), |version| format!("Kasm {version}"));
@@ -134,8 +130,7 @@ pub(in crate::flow) async fn supervised(
     if let Err(error) = apt::snippet::place(&work.paths, cx.deadline.remaining()) {
         cx.observer.warn(&format!("{} cannot be written: {error}", work.paths.apt_snippet().display()));
     }
-    let masker = &work.masker;
-    let mask = |line: &str| masker.mask(line).into_owned();
+    let mask = work.mask();
     let release = command.script.parent().unwrap_or(Path::new("/")).to_owned();
     let mut options = RunOptions::new(release, &work.paths.attempt_dir(attempt), cx.deadline, &mask);
     options.env = environment(&work.paths);
@@ -200,22 +195,13 @@ async fn wipe(work: &Install, attempt: u32, why: &str, cx: Context<'_>) -> Resul
         "{why}: wiping {} with its configuration, certificates and tokens, and the links current and bin",
         shown.display()
     ));
-    let masker = &work.masker;
-    let mask = |line: &str| masker.mask(line).into_owned();
-    let attempt_dir = work.paths.attempt_dir(attempt);
-    let services = Services { paths: &work.paths, attempt_dir, mask: &mask, observer: cx.observer };
+    let mask = work.mask();
+    let services = work.services(attempt, &mask, cx.observer);
     // Containers of the old version must not go on; but what is wiped need not have stopped in order.
     if let Err(error) = services.stop(&installed, cx.deadline.within(STOP_TIME)).await {
         cx.observer.warn(&error.to_string());
     }
-    let failed = |source: io::Error| {
-        Failure::new(
-            Exit::Installer,
-            "installer.wipe",
-            format!("{} cannot be wiped: {source}", shown.display()),
-            "see what is mounted or running there, then run it again",
-        )
-    };
+    let failed = |why| Error::Wipe { path: shown.clone(), why };
     for link in [work.paths.kasm_current(), work.paths.kasm_dir().join("bin")] {
         if fs::symlink_metadata(&link).is_ok_and(|data| data.is_symlink()) {
             fs::remove_file(&link).map_err(failed)?;
@@ -236,7 +222,7 @@ pub async fn prove(work: &Install, cx: Context<'_>) -> Result<Finish, Failure> {
     let proof = health::prove(&work.paths, &work.intent, &address, cx.deadline, cx.observer).await?;
     // Tokens that components got meanwhile, too.
     sync(&work.paths, cx).await;
-    Receipt::prove(&work.paths)?;
+    Receipt::prove(&work.paths, work.intent.settings.is_some())?;
     // The unpacked tree has done its work; the verified tarball stays in the cache.
     remove_unpacked(&work.paths, &work.digest(), cx.observer);
     let words = told(&proof);

@@ -9,19 +9,24 @@
 
 pub(in crate::flow) mod before;
 pub(in crate::flow) mod docker;
+mod error;
 pub(in crate::flow) mod gather;
 mod images;
 pub(in crate::flow) mod installer;
 mod settings;
 
+pub use before::judge_token;
+pub(in crate::flow) use error::Error;
+
 use super::packages;
 use super::run::{Ready, Report, fingerprint};
 use crate::apt;
 use crate::error::Failure;
-use crate::intent::Intent;
-use crate::intent::{Digest, Role, Source};
+use crate::intent::{Digest, Intent, Role, Source};
 use crate::kasm::manager::Manager;
 use crate::kasm::receipt::Receipt;
+use crate::kasm::run::Mask;
+use crate::kasm::services::Services;
 use crate::machine::address::Found;
 use crate::machine::instance::{Identity, Instance, Relation};
 use crate::net;
@@ -29,11 +34,14 @@ use crate::observe::Observer;
 use crate::paths::Paths;
 use crate::release::{Cache, Tarball, Verified};
 use crate::step::{Plan, Step, View};
-use crate::token::{Kind, Masker};
+use crate::token::Masker;
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
+
+/// Why a step has nothing to do when only the proof is left.
+const INSTALLED: &str = "it is installed already";
 
 /// What the steps share.
 pub struct Install {
@@ -117,7 +125,7 @@ impl Install {
             Step::new(
                 "tokens",
                 &["recover"],
-                format!("check the {} without using it", self.token_kind()),
+                format!("check the {} without using it", self.intent.role.token()),
                 |work, cx| Box::pin(before::tokens(work, cx)),
             ),
             Step::new("present", &["tokens"], format!("end here if {} is installed already", self.wanted()), {
@@ -168,16 +176,25 @@ impl Install {
         ))
     }
 
+    /// Keeps secrets out of what a script says.
+    pub(in crate::flow) fn mask(&self) -> impl Fn(&str) -> String + Sync {
+        let masker = &self.masker;
+        |line| masker.mask(line).into_owned()
+    }
+
+    /// Stops and starts services; what their scripts say goes into the attempt's directory.
+    pub(in crate::flow) fn services<'a>(
+        &'a self,
+        attempt: u32,
+        mask: &'a Mask<'a>,
+        observer: &'a dyn Observer,
+    ) -> Services<'a> {
+        Services { paths: &self.paths, attempt_dir: self.paths.attempt_dir(attempt), mask, observer }
+    }
+
     /// This node's address, once it was found.
     pub(in crate::flow) fn own_address(&self) -> String {
         self.address.borrow().as_ref().map(|found| found.address.clone()).unwrap_or_default()
-    }
-
-    pub(in crate::flow) fn token_kind(&self) -> Kind {
-        match self.intent.role {
-            Role::Agent => Kind::Manager,
-            Role::Guac => Kind::Registration,
-        }
     }
 
     /// The release in words.

@@ -10,7 +10,6 @@ use crate::kasm::yaml_edit::{self, New, Refusal};
 use crate::secret::Secret;
 use crate::token::Kind;
 use std::fs;
-use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +36,8 @@ pub(super) struct Case {
     pub(super) component: &'static str,
     pub(super) container: &'static str,
     pub(super) config: PathBuf,
+    /// The component's own section of it; `None` for an agent.
+    pub(super) section: Option<String>,
     pub(super) cure: Cure,
     pub(super) edits: Vec<Edit>,
     /// What the file beside the configuration is to hold.
@@ -74,24 +75,20 @@ impl Case {
                 Value::Number(number) => New::Number(*number),
             };
             let put = yaml_edit::put(after.expose().as_bytes(), section, key, new);
-            after = put.map_err(|why| self.refused(section, key, why))?;
+            after = put.map_err(|why| refused(&self.config, section, key, why))?;
         }
         Ok((before, after))
-    }
-
-    fn refused(&self, section: &str, key: &str, why: Refusal) -> Error {
-        Error::NotEditable { path: self.config.clone(), why: format!("{section}.{key}: {why}") }
     }
 
     /// Writes what is to be written: the file beside the configuration first, which is only looked at when the
     /// component starts.
     pub(super) fn write(&self) -> Result<(), Error> {
         if let Some(token) = &self.token_file {
-            let owner = fs::metadata(&self.config).map_err(|source| fail(&self.config, source))?;
+            let owner = fs::metadata(&self.config).map_err(Error::file(&self.config))?;
             // The component has to read it, and reads its configuration; nobody else has to write it.
             let (mode, path) = (owner.mode() & 0o644, self.registration_file());
             durable::write_for(&path, token.expose().as_bytes(), mode, Some((owner.uid(), owner.gid())))
-                .map_err(|source| fail(&path, source))?;
+                .map_err(Error::file(&path))?;
         }
         let (before, after) = self.edited()?;
         if before != after {
@@ -106,7 +103,7 @@ impl Case {
 pub(super) fn clean(config: &Path, section: &str) -> Result<Vec<String>, Error> {
     let mut removed = Vec::new();
     let file = held::registration_file(config);
-    if durable::remove(&file).map_err(|source| fail(&file, source))? {
+    if durable::remove(&file).map_err(Error::file(&file))? {
         removed.push(held::REGISTRATION_FILE.to_owned());
     }
     let before = read(config)?;
@@ -116,23 +113,25 @@ pub(super) fn clean(config: &Path, section: &str) -> Result<Vec<String>, Error> 
             removed.push(format!("{section}.{KEY}"));
         }
         Err(Refusal::NoKey) => {}
-        Err(why) => {
-            return Err(Error::NotEditable { path: config.to_owned(), why: format!("{section}.{KEY}: {why}") });
-        }
+        Err(why) => return Err(refused(config, section, KEY, why)),
     }
     Ok(removed)
+}
+
+fn refused(config: &Path, section: &str, key: &str, why: Refusal) -> Error {
+    Error::NotEditable { path: config.to_owned(), why: format!("{section}.{key}: {why}") }
 }
 
 /// The key of a registration token in its component's section.
 pub(super) const KEY: &str = "registration_token";
 
 fn read(path: &Path) -> Result<Secret, Error> {
-    let data = fs::symlink_metadata(path).map_err(|source| fail(path, source))?;
+    let data = fs::symlink_metadata(path).map_err(Error::file(path))?;
     if data.is_symlink() {
         let why = "it is a link, and would be a file afterwards".to_owned();
         return Err(Error::NotEditable { path: path.to_owned(), why });
     }
-    let bytes = durable::read(path, LIMIT).map_err(|source| fail(path, source))?;
+    let bytes = durable::read(path, LIMIT).map_err(Error::file(path))?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Secret::new(text)),
         Err(_) => Err(Error::NotEditable { path: path.to_owned(), why: Refusal::NotText.to_string() }),
@@ -141,13 +140,9 @@ fn read(path: &Path) -> Result<Secret, Error> {
 
 /// Replaces a file that is there, owner and mode kept.
 fn replace(path: &Path, text: &Secret) -> Result<(), Error> {
-    let data = fs::metadata(path).map_err(|source| fail(path, source))?;
+    let data = fs::metadata(path).map_err(Error::file(path))?;
     let (mode, owner) = (data.permissions().mode() & 0o7777, (data.uid(), data.gid()));
-    durable::write_for(path, text.expose().as_bytes(), mode, Some(owner)).map_err(|source| fail(path, source))
-}
-
-fn fail(path: &Path, source: io::Error) -> Error {
-    Error::File { path: path.to_owned(), source }
+    durable::write_for(path, text.expose().as_bytes(), mode, Some(owner)).map_err(Error::file(path))
 }
 
 /// What is to be changed on this node for these diagnoses.
@@ -156,17 +151,16 @@ pub(super) fn cases(installed: &Installed, diagnoses: &[Diagnosis], intent: &Rep
     let (agent, proxies) = (installed.agent(), installed.proxies());
     let (agent, proxies) = (agent.map_err(Error::Configuration)?, proxies.map_err(Error::Configuration)?);
     for one in diagnoses {
+        let proxy = proxies.iter().find(|config| config.path == one.config);
         let case = |cure, edits, token_file, manager| Case {
             component: one.component,
             container: one.container,
             config: one.config.clone(),
+            section: proxy.map(|config| config.section.clone()),
             cure,
             edits,
             token_file,
-            old_manager: match &agent {
-                Some(config) => address(&config.manager_hostnames, config.manager_port),
-                None => None,
-            },
+            old_manager: agent.as_ref().and_then(|config| address(&config.manager_hostnames, config.manager_port)),
             manager,
         };
         if let Some(config) = agent.as_ref().filter(|config| config.path == one.config) {
@@ -197,7 +191,7 @@ pub(super) fn cases(installed: &Installed, diagnoses: &[Diagnosis], intent: &Rep
             }
             continue;
         }
-        let Some(config) = proxies.iter().find(|config| config.path == one.config) else { continue };
+        let Some(config) = proxy else { continue };
         let manager = address(&config.api_hostnames, config.api_port);
         match (one.cure, &intent.registration) {
             (Cure::Register, None) => return Err(no_token(one, Kind::Registration)),
@@ -245,6 +239,7 @@ mod tests {
                 component: "guac",
                 container: "kasm_guac",
                 config: config.clone(),
+                section: Some("kasmguac".into()),
                 cure: Cure::Register,
                 edits: vec![edit],
                 token_file: Some(token),

@@ -61,15 +61,14 @@ fn cure(main: &Held, registration: &[&Held]) -> Cure {
 
 fn story(main: &Held, registration: &[&Held]) -> Option<String> {
     let name = main.container;
-    let placeholder = |held: &Held| {
-        matches!(&held.verdict, Verdict::Refused(Error::Refused { refusal: Refusal::Placeholder(_), .. }))
-    };
     if main.kind == Kind::Manager {
         return (!main.verdict.is_good()).then(|| {
             format!("The manager cannot know {name} by this token: the node shows as missing, and takes no sessions.")
         });
     }
-    let never = registration.iter().any(|held| placeholder(held));
+    let never = registration
+        .iter()
+        .any(|held| matches!(&held.verdict, Verdict::Refused(Error::Refused { refusal: Refusal::Placeholder(_), .. })));
     match &main.verdict {
         Verdict::Accepted(_) | Verdict::Unverified { .. } => (!registration.is_empty())
             .then(|| format!("{name} is registered; what is left of its registration token is not needed any more.")),

@@ -112,6 +112,22 @@ pub enum Error {
         #[source]
         said: Option<Said>,
     },
+    /// Its files are as they were, and it still runs with what they said meanwhile.
+    #[error("its files are as they were, but {container} was not restarted: {why}")]
+    NotRestarted {
+        /// Who.
+        container: String,
+        /// Why not: it stands in the sentence, and is no cause beside it.
+        why: docker::Error,
+    },
+    /// A component is neither mended nor as it was. What keeps it so is its cause.
+    #[error("{container} could be neither repaired nor put back as it was")]
+    NotPutBack {
+        /// Who.
+        container: String,
+        /// What helps against the cause.
+        remedy: String,
+    },
     /// The token is mended, and yet the component is not up.
     #[error("the tokens are mended, but {container} {trouble}")]
     Unhealthy {
@@ -120,6 +136,13 @@ pub enum Error {
         /// `is running but unhealthy`.
         trouble: String,
     },
+}
+
+impl Error {
+    /// For what cannot be done with a file.
+    pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::File { path: path.into(), source }
+    }
 }
 
 impl Explain for Error {
@@ -132,7 +155,8 @@ impl Explain for Error {
             Error::File { source, .. } if durable::is_full(source) => "repair.disk-full",
             Error::File { .. } => "repair.file",
             Error::Configuration(_) => "repair.configuration-unreadable",
-            Error::Docker { .. } => "repair.docker",
+            Error::Docker { .. } | Error::NotRestarted { .. } => "repair.docker",
+            Error::NotPutBack { .. } => "repair.put-back-failed",
             Error::Refused { .. } => "repair.refused",
             Error::NotRegistered { .. } => "repair.not-registered",
             Error::NotUp { .. } => "repair.not-up",
@@ -178,6 +202,10 @@ impl Explain for Error {
                      component that never had a token must be redeployed: `kasm-bootstrap install --force` does that"
                 )
             }
+            Error::NotRestarted { container, .. } => format!("once Docker answers, run `docker restart {container}`"),
+            Error::NotPutBack { remedy, .. } => {
+                format!("{remedy}; then `kasm-bootstrap token repair` puts it back first")
+            }
             Error::NotUp { container, .. } | Error::Unhealthy { container, .. } => {
                 format!("`docker logs {container}` says why")
             }
@@ -194,6 +222,8 @@ impl Explain for Error {
             | Error::Docker { .. }
             | Error::NotRegistered { .. }
             | Error::NotUp { .. }
+            | Error::NotRestarted { .. }
+            | Error::NotPutBack { .. }
             | Error::Unhealthy { .. } => Exit::Unhealthy,
         }
     }

@@ -30,32 +30,27 @@ impl Log {
         Ok(Log { container, before })
     }
 
-    /// The lines written since, as far as Docker tells them.
-    async fn since(&self, paths: &Paths) -> Vec<String> {
+    /// Its end as it is now; empty where Docker does not tell it.
+    async fn now(&self, paths: &Paths) -> String {
         let socket = paths.docker_socket();
         let asked = tokio::time::timeout(QUICK, docker::logs(&socket, self.container, LINES)).await;
-        let Ok(Ok(now)) = asked else { return Vec::new() };
-        fresh(&self.before, &now).lines().map(str::to_owned).collect()
+        asked.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// The last line in which the manager refuses the token, masked.
     pub(super) async fn refusal(&self, paths: &Paths, masker: &Masker) -> Option<Said> {
-        let lines = self.since(paths).await;
-        lines.iter().rev().find(|line| is_refusal(line)).map(|line| self.said(line, masker))
+        self.last_line(paths, masker, is_refusal).await
     }
 
     /// The last thing it says at all, masked.
     pub(super) async fn last(&self, paths: &Paths, masker: &Masker) -> Option<Said> {
-        let lines = self.since(paths).await;
-        lines
-            .iter()
-            .rev()
-            .find(|line| !docker::without_time(line).trim().is_empty())
-            .map(|line| self.said(line, masker))
+        self.last_line(paths, masker, |line| !docker::without_time(line).trim().is_empty()).await
     }
 
-    fn said(&self, line: &str, masker: &Masker) -> Said {
-        Said { container: self.container, words: docker::quoted(line, masker, QUOTED) }
+    async fn last_line(&self, paths: &Paths, masker: &Masker, counts: impl Fn(&str) -> bool) -> Option<Said> {
+        let log = self.now(paths).await;
+        let line = fresh(&self.before, &log).lines().rfind(|line| counts(line))?;
+        Some(Said { container: self.container, words: docker::quoted(line, masker, QUOTED) })
     }
 }
 

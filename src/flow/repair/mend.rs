@@ -9,7 +9,6 @@ use super::open::{self, GRACE, Open, Phase, Settled};
 use super::{ASK, Repair, context, here};
 use crate::error::{Exit, Failure};
 use crate::kasm::docker;
-use crate::kasm::held::Verdict;
 use crate::kasm::layout::Installed;
 use crate::kasm::manager::Manager;
 use crate::kasm::snapshot::Snapshot;
@@ -62,13 +61,12 @@ async fn mend(work: &Repair, case: &Case, cx: step::Context<'_>) -> Result<Strin
         true => Some(Log::from_now(paths, container).await.map_err(docker)?),
         false => None,
     };
-    let section = section(work, case)?;
     Snapshot::take(paths, &paths.repair_backup(), &case.files())?;
     let mut open = Open {
         schema: Open::SCHEMA,
         container: container.into(),
         config: paths.shown(&case.config),
-        section,
+        section: case.section.clone(),
         phase: if restarts { Phase::Prepared } else { Phase::Proved },
         at: words::now(),
     };
@@ -106,10 +104,10 @@ async fn mend(work: &Repair, case: &Case, cx: step::Context<'_>) -> Result<Strin
             match open::settle(paths, cx.observer).await {
                 Ok(Some(Settled::PutBack { .. }) | None) => failure.message += "; everything is as it was",
                 Ok(Some(Settled::Finished { .. })) => failure.message += "; but its token has come, and is kept",
-                Err(worse) => {
-                    let mut causes = vec![failure.message];
-                    causes.append(&mut failure.causes);
-                    failure = Failure { causes: [causes, worse.causes.clone()].concat(), ..worse };
+                Err(mut worse) => {
+                    let more = std::mem::take(&mut worse.causes);
+                    failure = worse.caused_by(failure);
+                    failure.causes.extend(more);
                     failure.code = Exit::Unhealthy.code();
                 }
             }
@@ -137,12 +135,6 @@ async fn settle(work: &Repair, cx: step::Context<'_>) -> Result<String, Failure>
     let words = settled.map(|settled| settled.words()).unwrap_or_default();
     cx.observer.note(&words);
     Ok(words)
-}
-
-/// The component's own section, `None` for an agent.
-fn section(work: &Repair, case: &Case) -> Result<Option<String>, Error> {
-    let proxies = Installed::read(&work.paths).ok_or(Error::NotInstalled)?.proxies().map_err(Error::Configuration)?;
-    Ok(proxies.into_iter().find(|proxy| proxy.path == case.config).map(|proxy| proxy.section))
 }
 
 /// Waits until the component has what it needs and is up.
@@ -228,9 +220,9 @@ fn token(work: &Repair, case: &Case) -> Option<String> {
     let read = Installed::read(&work.paths).map(|installed| here(&work.paths, &installed, &context(work)));
     // It may be about to be written.
     let Some(Ok(list)) = read else { return Some("its configuration cannot be read".into()) };
-    match list.iter().find(|one| one.file == case.config && one.kind == Kind::Auth) {
+    match open::auth_of(&list, &case.config) {
         None => Some("its configuration is not there".into()),
-        Some(one) if matches!(one.verdict, Verdict::Accepted(_)) => None,
+        Some(one) if one.verdict.is_good() => None,
         Some(one) => Some(format!("{} {}", one.key, one.verdict)),
     }
 }

@@ -139,7 +139,7 @@ async fn put_back(paths: &Paths) -> Vec<String> {
 async fn recover(work: &Repair, cx: step::Context<'_>) -> Result<Finish, Failure> {
     crate::durable::sweep(&work.paths.state_dir(), None);
     if let Some(open) = Upgrade::read(&work.paths)?.filter(|open| open.phase != upgrade::record::Phase::Prepared) {
-        return Err(install::before::still_open(&open));
+        return Err(upgrade::Error::still_open(&open).into());
     }
     Ok(match open::settle(&work.paths, cx.observer).await? {
         None => Finish::Skipped("nothing was left behind".into()),

@@ -3,9 +3,10 @@
 
 use super::case;
 use super::error::Error;
-use crate::error::{Exit, Failure};
+use crate::durable;
+use crate::error::Failure;
 use crate::kasm::docker;
-use crate::kasm::held::{self, Verdict};
+use crate::kasm::held::{self, Held};
 use crate::kasm::layout::Installed;
 use crate::kasm::snapshot::Snapshot;
 use crate::observe::Observer;
@@ -15,7 +16,7 @@ use crate::token::{Context, Kind};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a component may take to end before it is killed: what Docker gives it, too.
@@ -75,7 +76,7 @@ impl Settled {
 }
 
 pub(super) fn write(paths: &Paths, open: &Open) -> Result<(), Error> {
-    record::write(&paths.repair(), open).map_err(|source| Error::File { path: paths.repair(), source })
+    record::write(&paths.repair(), open).map_err(Error::file(paths.repair()))
 }
 
 /// Ends the repair that is open, if one is: finishes it where the component has its good token, and else puts
@@ -84,8 +85,7 @@ pub(super) fn write(paths: &Paths, open: &Open) -> Result<(), Error> {
 /// # Errors
 /// `repair.put-back-failed`: it is still open, and the next run tries again.
 pub(super) async fn settle(paths: &Paths, observer: &dyn Observer) -> Result<Option<Settled>, Failure> {
-    let unreadable = |source| Failure::from(Error::File { path: paths.repair(), source });
-    let Some(open) = record::read::<Open>(&paths.repair()).map_err(unreadable)? else {
+    let Some(open) = record::read::<Open>(&paths.repair()).map_err(Error::file(paths.repair()))? else {
         // A backup without a record: nothing had been changed yet, or everything was done.
         match fs::remove_dir_all(paths.repair_backup()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -106,10 +106,10 @@ pub(super) async fn settle(paths: &Paths, observer: &dyn Observer) -> Result<Opt
 }
 
 /// Removes files that a killed run was about to rename to their places: they hold tokens.
-fn sweep(config: &std::path::Path) {
+fn sweep(config: &Path) {
     let (Some(directory), Some(name)) = (config.parent(), config.file_name()) else { return };
     for name in [&name.to_string_lossy(), held::REGISTRATION_FILE] {
-        crate::durable::sweep(directory, Some(name));
+        durable::sweep(directory, Some(name));
     }
 }
 
@@ -121,10 +121,13 @@ fn is_good(paths: &Paths, open: &Open) -> bool {
     let (Some(_), Some(installed)) = (&open.section, Installed::read(paths)) else { return false };
     let context = Context { needed: Duration::ZERO, ..Context::now(None) };
     let config = paths.at(&open.config);
-    super::here(paths, &installed, &context).is_ok_and(|list| {
-        let mine = |one: &&held::Held| one.file == config && one.kind == Kind::Auth;
-        list.iter().find(mine).is_some_and(|one| matches!(one.verdict, Verdict::Accepted(_)))
-    })
+    super::here(paths, &installed, &context)
+        .is_ok_and(|list| auth_of(&list, &config).is_some_and(|one| one.verdict.is_good()))
+}
+
+/// The auth token that a configuration file holds.
+pub(super) fn auth_of<'a>(list: &'a [Held], config: &Path) -> Option<&'a Held> {
+    list.iter().find(|one| one.file == config && one.kind == Kind::Auth)
 }
 
 fn finish(paths: &Paths, open: &Open) -> Result<Settled, Failure> {
@@ -145,11 +148,7 @@ async fn put_back(paths: &Paths, open: &Open, observer: &dyn Observer) -> Result
             Ok(()) => observer.note(&format!("restarted {} as it was", open.container)),
             // A container that is gone needs no restart.
             Err(docker::Error::Unknown(_)) => {}
-            Err(cause) => {
-                let help = format!("once Docker answers, run `docker restart {}`", open.container);
-                let message = format!("its files are as they were, but {} was not restarted: {cause}", open.container);
-                return Err(Failure::new(Exit::Unhealthy, "repair.docker", message, help));
-            }
+            Err(why) => return Err(Error::NotRestarted { container: open.container.clone(), why }.into()),
         }
     }
     Ok(Settled::PutBack { container: open.container.clone() })
@@ -158,23 +157,14 @@ async fn put_back(paths: &Paths, open: &Open, observer: &dyn Observer) -> Result
 /// Forgets the repair. The record goes first: without it the backup means nothing.
 pub(super) fn close(paths: &Paths) -> Result<(), Error> {
     let path = paths.repair();
-    crate::durable::remove(&path).map_err(|source| Error::File { path, source })?;
+    durable::remove(&path).map_err(Error::file(&path))?;
     match fs::remove_dir_all(paths.repair_backup()) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(Error::File { path: paths.repair_backup(), source })
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file(paths.repair_backup())(error)),
         _ => Ok(()),
     }
 }
 
 fn failed(open: &Open, cause: Failure) -> Failure {
-    let mut failure = Failure::new(
-        Exit::Unhealthy,
-        "repair.put-back-failed",
-        format!("{} could be neither repaired nor put back as it was", open.container),
-        format!("{}; then `kasm-bootstrap token repair` puts it back first", cause.help),
-    );
-    failure.causes.push(cause.message);
-    failure.causes.extend(cause.causes);
-    failure
+    let error = Error::NotPutBack { container: open.container.clone(), remedy: cause.help.clone() };
+    Failure::from(error).caused_by(cause)
 }

@@ -55,10 +55,8 @@ pub async fn preview(paths: &Paths, intent: RepairIntent) -> Result<Preview, Fai
             changes.push(Change { container: case.container, file, lines });
         };
         if case.cure == Cure::Clean {
-            let proxies = installed.proxies().map_err(Error::Configuration)?;
-            let section = proxies.into_iter().find(|proxy| proxy.path == case.config).map(|proxy| proxy.section);
-            let bytes = before.expose().as_bytes();
-            if let Ok(less) = yaml_edit::remove(bytes, &section.unwrap_or_default(), super::case::KEY) {
+            let (bytes, section) = (before.expose().as_bytes(), case.section.as_deref().unwrap_or_default());
+            if let Ok(less) = yaml_edit::remove(bytes, section, super::case::KEY) {
                 after = less;
             }
             if case.registration_file().exists() {

@@ -6,6 +6,7 @@
 //!                                     after a failure ──────┴─> keep-logs ─> stop ─> restore ─> start ─> prove-old ─> settle
 //! ```
 
+mod error;
 mod steps;
 mod target;
 
@@ -13,12 +14,13 @@ use super::install;
 use super::run::{Begin, Ready, Report};
 use super::upgrade::record::{Open, Phase};
 use super::upgrade::{Change, Options, ROLLBACK_BUDGET, finish_open};
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::net;
 use crate::paths::Paths;
 use crate::step::{Hub, Outcome, Plan, Step, View, engine};
 use std::time::Duration;
 
+use error::Error;
 pub use target::Target;
 
 /// The steps of every way back.
@@ -67,18 +69,16 @@ pub(in crate::flow) async fn back(work: &Change, hub: &Hub, cause: Option<Failur
 
 /// An upgrade that failed, and the version before is back.
 pub(in crate::flow) fn rolled_back(open: &Open, cause: Failure) -> Failure {
-    let message = format!("the upgrade to Kasm {} failed; Kasm {} is back and healthy", open.to, open.from);
-    let logs = format!("the failed version's logs are below /var/lib/kasm-bootstrap/attempts/{}", open.attempt);
     // What helps against a wrong installation would wipe the right one that is back.
-    let help = match cause.reason.as_str() {
-        "health.other-version" | "health.other-configuration" => {
-            format!("nothing has to be done at once; {logs}: find out why upgrade.sh left that, then try --force")
-        }
-        _ => format!("{}; {logs}", cause.help),
+    let wipes = matches!(cause.reason.as_str(), "health.other-version" | "health.other-configuration");
+    let error = Error::RolledBack {
+        from: open.from.clone(),
+        to: open.to.clone(),
+        attempt: open.attempt,
+        remedy: (!wipes).then(|| cause.help.clone()),
     };
-    let mut failure = Failure::new(Exit::RolledBack, "upgrade.rolled-back", message, help);
-    failure.causes = std::iter::once(format!("{} [{}]", cause.message, cause.reason)).chain(cause.causes).collect();
-    failure
+    let message = format!("{} [{}]", cause.message, cause.reason);
+    Failure::from(error).caused_by(Failure { message, ..cause })
 }
 
 /// The way back did not come to its end: what the node is now, and what to do.
@@ -88,22 +88,16 @@ fn not_back(work: &Change, open: &Open, failure: Failure, cause: Option<Failure>
         Ok(target) => format!("/opt/kasm/current leads to {}", work.paths().shown(&target).display()),
         Err(_) => "/opt/kasm/current leads nowhere".into(),
     };
-    let message = format!(
-        "Kasm {} could not be brought back and proved, and Kasm {} is not in use: {}; {current}",
-        open.from, open.to, failure.message
-    );
-    let help = format!(
-        "{}; then `kasm-bootstrap rollback` goes on from here. What was there before is kept in {}",
-        failure.help,
-        open.snapshot_dir(work.paths())
-            .map_or_else(|| format!("/opt/kasm/{}", open.from), |dir| work.paths().shown(&dir).display().to_string()),
-    );
-    let mut told = Failure::new(Exit::Unhealthy, "rollback.failed", message, help);
-    told.causes = failure.causes;
+    let kept = match open.snapshot_dir(work.paths()) {
+        Some(dir) => work.paths().shown(&dir).display().to_string(),
+        None => format!("/opt/kasm/{}", open.from),
+    };
+    let Failure { message: why, help: remedy, mut causes, .. } = failure;
     if let Some(cause) = cause {
-        told.causes.push(format!("the upgrade failed before that: {} [{}]", cause.message, cause.reason));
+        causes.push(format!("the upgrade failed before that: {} [{}]", cause.message, cause.reason));
     }
-    told
+    let (from, to) = (open.from.clone(), open.to.clone());
+    Failure { causes, ..Error::Failed { from, to, why, current, remedy, kept }.into() }
 }
 
 /// What is asked for by hand.

@@ -12,7 +12,6 @@ use crate::kasm::docker;
 use crate::kasm::held;
 use crate::kasm::layout::Installed;
 use crate::kasm::receipt::Receipt;
-use crate::kasm::services::Services;
 use crate::kasm::snapshot::{self, Snapshot};
 use crate::record::Record;
 use crate::step::{Context, Finish};
@@ -90,9 +89,8 @@ pub(super) async fn keep_logs(work: &Change, cx: Context<'_>) -> Result<Finish, 
 /// is what counts.
 pub(super) async fn stop(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let (paths, open) = (work.paths(), work.record()?);
-    let masker = &work.install.masker;
-    let mask = |line: &str| masker.mask(line).into_owned();
-    let services = Services { paths, attempt_dir: paths.attempt_dir(open.attempt), mask: &mask, observer: cx.observer };
+    let mask = work.install.mask();
+    let services = work.install.services(open.attempt, &mask, cx.observer);
     let mut by = Vec::new();
     let deadline = cx.deadline.within(STOP_TIME);
     let mut versions: Vec<Installed> = Installed::read(paths).into_iter().collect();
@@ -130,10 +128,8 @@ pub(super) async fn restore(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
     };
     remove_new(paths, &open);
     if changed.iter().any(|words| words.contains("kasm.service")) {
-        let mask = |line: &str| line.to_owned();
-        let attempt_dir = paths.attempt_dir(open.attempt);
-        let services = Services { paths, attempt_dir, mask: &mask, observer: cx.observer };
-        services.reload(cx.deadline.within(STOP_TIME)).await;
+        let mask = work.install.mask();
+        work.install.services(open.attempt, &mask, cx.observer).reload(cx.deadline.within(STOP_TIME)).await;
     }
     for words in changed.iter().take(50) {
         cx.observer.note(&format!("put back: {words}"));
@@ -177,9 +173,8 @@ fn relink(work: &Change, open: &Open) -> Result<(), Failure> {
 /// Starts the services of the version that is back.
 pub(super) async fn start(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let (paths, open) = (work.paths(), work.record()?);
-    let masker = &work.install.masker;
-    let mask = |line: &str| masker.mask(line).into_owned();
-    let services = Services { paths, attempt_dir: paths.attempt_dir(open.attempt), mask: &mask, observer: cx.observer };
+    let mask = work.install.mask();
+    let services = work.install.services(open.attempt, &mask, cx.observer);
     let how = services.start(&open.old(paths), cx.deadline).await?;
     Ok(Finish::Done(format!("by {how}")))
 }
@@ -250,6 +245,7 @@ fn receipt(work: &Change, open: &Open) -> Result<(), Failure> {
                 address: before.as_ref().map(|before| before.address.clone()).unwrap_or_default(),
                 attempt: open.attempt,
                 proved: true,
+                owes_settings: before.as_ref().is_some_and(|before| before.owes_settings),
                 instance: before.and_then(|before| before.instance),
             };
             receipt.write(paths)?;

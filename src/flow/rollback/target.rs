@@ -2,9 +2,10 @@
 
 use super::super::install::installer;
 use super::super::upgrade::record::{Open, Phase, Previous};
-use super::super::upgrade::{Change, before, nothing_installed};
+use super::super::upgrade::{self, Change, before};
+use super::error::Error;
 use crate::config::installed;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::intent::Role;
 use crate::kasm::layout::Installed;
 use crate::kasm::snapshot::Snapshot;
@@ -33,7 +34,7 @@ impl Target {
     /// # Errors
     /// Nothing is installed, or there is nothing to go back to.
     pub fn find(paths: &Paths, to: Option<&str>) -> Result<Target, Failure> {
-        let now = Installed::read(paths).ok_or_else(nothing_installed)?;
+        let now = Installed::read(paths).ok_or(upgrade::Error::NothingInstalled)?;
         let leaves = now.version.clone().unwrap_or_default();
         let previous = Previous::read(paths)?.filter(|previous| previous.to == leaves);
         let known = previous.filter(|previous| to.is_none_or(|to| is_version(&previous.from, to)));
@@ -43,33 +44,17 @@ impl Target {
             }
             (None, Some(to)) => {
                 let to = directory(paths, to).ok_or_else(|| is_gone(paths, to))?;
-                let role = installed::role(paths, &now).ok_or_else(|| {
-                    let help = "see /opt/kasm/current/docker/docker-compose.yaml: it names kasm_agent or kasm_guac";
-                    let message = "what is installed could be an agent or a connection proxy";
-                    Failure::new(Exit::Preflight, "rollback.unknown-role", message, help)
-                })?;
+                let role = installed::role(paths, &now).ok_or(Error::UnknownRole)?;
                 Target { to, leaves, role, snapshot: None }
             }
-            (None, None) => {
-                return Err(Failure::new(
-                    Exit::Preflight,
-                    "rollback.nothing-before",
-                    format!("no upgrade is on record that led to Kasm {leaves}"),
-                    format!(
-                        "`kasm-bootstrap rollback --to VERSION` goes to a version whose directory is there: {}",
-                        there(paths)
-                    ),
-                ));
-            }
+            (None, None) => return Err(Error::NothingBefore { leaves, there: there(paths) }.into()),
         };
         if target.to == target.leaves {
-            let message = format!("Kasm {} is the version in use", target.to);
-            let help = format!("`kasm-bootstrap rollback --to VERSION` goes to another one: {}", there(paths));
-            return Err(Failure::new(Exit::Preflight, "rollback.same-version", message, help));
+            return Err(Error::SameVersion { to: target.to, there: there(paths) }.into());
         }
         match target.installed(paths).dir.join("bin").is_dir() {
             true => Ok(target),
-            false => Err(is_gone(paths, &target.to)),
+            false => Err(is_gone(paths, &target.to).into()),
         }
     }
 
@@ -109,13 +94,8 @@ fn there(paths: &Paths) -> String {
     }
 }
 
-fn is_gone(paths: &Paths, to: &str) -> Failure {
-    Failure::new(
-        Exit::Preflight,
-        "rollback.tree-gone",
-        format!("Kasm {to} is not there any more: /opt/kasm has no directory of it"),
-        format!("there is: {}; `kasm-bootstrap upgrade --force --release {to}` installs it anew", there(paths)),
-    )
+fn is_gone(paths: &Paths, to: &str) -> Error {
+    Error::TreeGone { to: to.to_owned(), there: there(paths) }
 }
 
 /// For the step that begins.
@@ -142,7 +122,7 @@ pub(super) fn steps(work: &Change) -> Vec<Step<Change>> {
 
 async fn begin(work: &Change, _: Context<'_>) -> Result<Finish, Failure> {
     let paths = work.paths();
-    let target = work.target.borrow().clone().ok_or_else(nothing_installed)?;
+    let target = work.target.borrow().clone().ok_or(upgrade::Error::NothingInstalled)?;
     if let Some(name) = &target.snapshot {
         // One that is damaged is better known before anything is stopped.
         Snapshot::open(paths, &paths.snapshots_dir().join(name))?;

@@ -1,9 +1,8 @@
 //! What comes before anything is changed: tokens, versions, sessions.
 
 use super::record::{Bad, BadReleases};
-use super::{Change, record};
-use crate::deadline::Deadline;
-use crate::error::{Exit, Failure};
+use super::{Change, Error, record};
+use crate::error::Failure;
 use crate::flow::install;
 use crate::health;
 use crate::intent::{Digest, Role};
@@ -23,7 +22,7 @@ const NAMED: usize = 10;
 /// Puts back what a killed run has left, whatever it was to do; snapshots nobody knows any more go.
 pub(in crate::flow) async fn recover(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     record::sweep(work.paths())?;
-    install::before::put_back(work.paths(), cx).await
+    install::before::clear_leftovers(work.paths(), cx).await
 }
 
 /// Refuses a token that cannot be right; what is wrong with those installed is told.
@@ -44,20 +43,10 @@ pub(super) async fn tokens(work: &Change, cx: Context<'_>) -> Result<Finish, Fai
 pub(super) async fn present(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
     let Some(from) = work.old.version.as_deref().filter(|_| work.old.dir.parent() == Some(&work.paths().kasm_dir()))
     else {
-        return Err(Failure::new(
-            Exit::Preflight,
-            "upgrade.unknown-version",
-            "/opt/kasm/current is no link to a version's directory below /opt/kasm, as Kasm makes one",
-            "see `ls -l /opt/kasm`; what was put together by hand has to be upgraded by hand",
-        ));
+        return Err(Error::UnknownVersion.into());
     };
     let Some(to) = work.install.intent.release.version.as_deref() else {
-        return Err(Failure::new(
-            Exit::Configuration,
-            "upgrade.version-unknown",
-            "nobody says which version this release is, so it cannot be compared with the one that is here",
-            "say it with --release VERSION, beside --release-url or --release-file",
-        ));
+        return Err(Error::UnknownRelease.into());
     };
     if work.old.is_version(to) {
         if work.options.force {
@@ -68,15 +57,7 @@ pub(super) async fn present(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
     }
     if compare(to, from) == Ordering::Less {
         if !work.options.force {
-            return Err(Failure::new(
-                Exit::Preflight,
-                "upgrade.downgrade",
-                format!("Kasm {to} is older than Kasm {from}, which is installed here"),
-                format!(
-                    "`kasm-bootstrap rollback --to {to}` goes back to it where it is still there; --force runs its \
-                         upgrade.sh all the same"
-                ),
-            ));
+            return Err(Error::Downgrade { from: from.into(), to: to.into() }.into());
         }
         cx.observer.warn(&format!("Kasm {to} is older than Kasm {from} (--force)"));
     }
@@ -88,17 +69,13 @@ pub(super) async fn present(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
 
 /// Refuses a release that was tried here and put back.
 pub(super) fn refuse_bad(work: &Change, digest: &str, cx: Context<'_>) -> Result<(), Failure> {
-    let Some(Bad { version, at, why, .. }) = BadReleases::find(work.paths(), digest)? else { return Ok(()) };
-    if work.options.force {
-        cx.observer.warn(&format!("this release of Kasm {version} failed here at {at} (--force): {why}"));
-        return Ok(());
+    let Some(bad) = BadReleases::find(work.paths(), digest)? else { return Ok(()) };
+    if !work.options.force {
+        return Err(Error::BadRelease(bad).into());
     }
-    Err(Failure::new(
-        Exit::Preflight,
-        "upgrade.bad-release",
-        format!("this release of Kasm {version} was tried here at {at} and put back: {why}"),
-        "mend what it failed for and try it again with --force, or take another release",
-    ))
+    let Bad { version, at, why, .. } = bad;
+    cx.observer.warn(&format!("this release of Kasm {version} failed here at {at} (--force): {why}"));
+    Ok(())
 }
 
 /// Versions by their numbers. What is no number is not compared.
@@ -118,7 +95,7 @@ pub(in crate::flow) async fn sessions(work: &Change, _: Context<'_>) -> Result<F
     match work.options {
         super::Options { force: true, .. } => Ok(Finish::Warned(format!("{told}; they are cut off (--force)"))),
         super::Options { drain: Some(_), .. } => Ok(Finish::Done(format!("{told}; they are waited for"))),
-        _ => Err(refused(&told)),
+        _ => Err(Error::Sessions(told).into()),
     }
 }
 
@@ -135,7 +112,7 @@ pub(in crate::flow) async fn drain(work: &Change, cx: Context<'_>) -> Result<Fin
     let mut said = Vec::new();
     while !open.is_empty() {
         if deadline.is_over() {
-            return Err(refused(&told(&open)));
+            return Err(Error::Sessions(told(&open)).into());
         }
         if said != open {
             cx.observer.waiting(&Wait { what: "sessions to end".into(), holder: Some(told(&open)), deadline });
@@ -165,21 +142,6 @@ fn told(open: &[String]) -> String {
     };
     let verb = if open.len() == 1 { "session is" } else { "sessions are" };
     format!("{} {verb} open on this node: {}{more}", open.len(), named.join(", "))
-}
-
-fn refused(told: &str) -> Failure {
-    Failure::new(
-        Exit::Preflight,
-        "upgrade.sessions",
-        told,
-        "disable this agent in the Admin UI, so that no new ones come, and give them time with --drain-timeout 30m; \
-         --force cuts them off",
-    )
-}
-
-/// Which deadline a look has, where nobody gives one.
-pub(super) fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(10))
 }
 
 #[cfg(test)]

@@ -13,17 +13,20 @@
 //! boot ([`finish`]).
 
 pub(in crate::flow) mod before;
+mod error;
 mod kept;
 mod plan;
 pub(in crate::flow) mod prove;
 pub mod record;
 mod script;
 
+pub(in crate::flow) use error::Error;
+
 use super::install::{self, Install};
 use super::rollback;
 use super::run::{Begin, Ready, Report};
 use crate::config::installed;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::intent::{Digest, HostPort, Intent, ManagerIntent, ReleaseIntent, Role};
 use crate::kasm::held::Held;
 use crate::kasm::layout::Installed;
@@ -84,14 +87,9 @@ impl Change {
     /// # Errors
     /// Nothing is installed, it has another role, or its configuration cannot be read.
     pub fn new(paths: &Paths, intent: Intent, options: Options) -> Result<Change, Failure> {
-        let old = standing(paths)?.ok_or_else(nothing_installed)?;
+        let old = standing(paths)?.ok_or(Error::NothingInstalled)?;
         if let Some(role) = installed::role(paths, &old).filter(|role| *role != intent.role) {
-            return Err(Failure::new(
-                Exit::Preflight,
-                "upgrade.other-role",
-                format!("the role {} was asked for, and the role {role} is installed here", intent.role),
-                "an upgrade keeps the role: leave it out; to change it, use `kasm-bootstrap install --force`",
-            ));
+            return Err(Error::OtherRole { asked: intent.role, installed: role }.into());
         }
         let ignored = kept::differences(paths, &old, &intent);
         Change::of(paths, old, intent, options, ignored)
@@ -173,10 +171,8 @@ impl Change {
     }
 
     /// The record as it is now. Only steps that come after it was made call this.
-    pub(in crate::flow) fn record(&self) -> Result<Open, Failure> {
-        self.open.borrow().clone().ok_or_else(|| {
-            Failure::new(Exit::Unexpected, "upgrade.no-record", "there is no open upgrade", "report this as a bug")
-        })
+    pub(in crate::flow) fn record(&self) -> Result<Open, Error> {
+        self.open.borrow().clone().ok_or(Error::NoRecord)
     }
 
     /// Changes the record, durably.
@@ -198,19 +194,10 @@ impl Change {
     }
 }
 
-pub(in crate::flow) fn nothing_installed() -> Failure {
-    Failure::new(
-        Exit::Preflight,
-        "upgrade.nothing-installed",
-        "no Kasm is installed here, so there is nothing to upgrade or to go back from",
-        "run `kasm-bootstrap install`",
-    )
-}
-
 /// Runs the whole upgrade. One that is open already is brought to its end first.
 ///
 /// # Errors
-/// [`Exit::RolledBack`] if it failed and the version before is back; see [`rollback`] for one that is not.
+/// [`Exit::RolledBack`](crate::error::Exit::RolledBack) if it failed and the version before is back; see [`rollback`] for one that is not.
 pub async fn run(
     paths: &Paths,
     intent: Intent,
@@ -245,8 +232,8 @@ pub async fn run(
 /// decides anything else. The manager is reached by `network`, containers must stay up for `settle`.
 ///
 /// # Errors
-/// [`Exit::RolledBack`] if the new version turned out to be no good and the version before is back;
-/// [`Exit::Manager`] if the new version is in place and cannot be proved without its manager.
+/// [`Exit::RolledBack`](crate::error::Exit::RolledBack) if the new version turned out to be no good and the version before is back;
+/// [`Exit::Manager`](crate::error::Exit::Manager) if the new version is in place and cannot be proved without its manager.
 pub async fn finish(
     paths: &Paths,
     (network, settle): (crate::net::Options, Duration),

@@ -1,8 +1,9 @@
 //! The proof of the new version, and what is done once it is proved.
 
-use super::Change;
+use super::error::NOT_PROVED;
 use super::record::{BadReleases, Open, Previous, drop_snapshot};
-use crate::error::{Exit, Failure};
+use super::{Change, Error};
+use crate::error::Failure;
 use crate::flow::install::installer;
 use crate::health::{self, Expectations, Ids};
 use crate::intent::Role;
@@ -59,7 +60,7 @@ pub(super) async fn prove(work: &Change, cx: Context<'_>) -> Result<Finish, Fail
 
 /// The configuration says what it said before.
 fn kept_its_word(work: &Change) -> Result<(), Failure> {
-    let installed = Installed::read(work.paths()).ok_or_else(super::nothing_installed)?;
+    let installed = Installed::read(work.paths()).ok_or(Error::NothingInstalled)?;
     // What is kept of the version before is in it.
     let intent = &work.install.intent;
     let mut differences = installed.differences(work.paths(), intent, intent.address.given())?;
@@ -97,16 +98,9 @@ async fn judge(work: &Change, open: &Open, error: health::Error, cx: Context<'_>
     error.into()
 }
 
-/// The reason of an upgrade that is in place, and that only the manager could prove.
-pub const NOT_PROVED: &str = "upgrade.not-proved";
-
 fn unproved(open: &Open, cause: Failure) -> Failure {
-    let help = "see that the manager is up and can be reached from here, then run the same command again: it only proves \
-                the node. Nothing is rolled back for a manager that is silent; `kasm-bootstrap rollback` does it by hand";
-    let message = format!("Kasm {} is in place, and not proved yet: its manager {} is silent", open.to, open.manager);
-    let mut failure = Failure::new(Exit::Manager, NOT_PROVED, message, help);
-    failure.causes = std::iter::once(cause.message).chain(cause.causes).collect();
-    failure
+    let error = Error::NotProved { to: open.to.clone(), manager: open.manager.clone() };
+    Failure::from(error).caused_by(cause)
 }
 
 /// Keeps the way back, and forgets everything else.
@@ -129,7 +123,7 @@ pub(super) async fn commit(work: &Change, cx: Context<'_>) -> Result<Finish, Fai
         };
         previous.write(paths)?;
     }
-    Receipt::prove(paths)?;
+    Receipt::prove(paths, false)?;
     BadReleases::forget(paths, &open.digest)?;
     // From here on the node is the new version for good.
     Open::remove(paths)?;
@@ -152,6 +146,7 @@ pub fn is_unproved(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Exit;
 
     #[test]
     fn the_exit_of_what_only_the_manager_can_prove_is_the_managers() {

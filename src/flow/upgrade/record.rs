@@ -83,8 +83,7 @@ impl Open {
     /// # Errors
     /// It cannot be removed.
     pub fn remove(paths: &Paths) -> Result<(), Error> {
-        let path = paths.open_upgrade();
-        durable::remove(&path).map(drop).map_err(|source| state(&path, source))
+        remove(&paths.open_upgrade())
     }
 
     /// True for a rollback that somebody asked for, with nothing that failed before it.
@@ -151,8 +150,7 @@ impl Previous {
     /// # Errors
     /// It cannot be removed.
     pub fn remove(paths: &Paths) -> Result<(), Error> {
-        let path = paths.previous_upgrade();
-        durable::remove(&path).map(drop).map_err(|source| state(&path, source))
+        remove(&paths.previous_upgrade())
     }
 }
 
@@ -256,6 +254,10 @@ fn read<R: Record>(path: &Path) -> Result<Option<R>, Error> {
 
 fn write<R: Record>(path: &Path, record: &R) -> Result<(), Error> {
     record::write(path, record).map_err(|source| state(path, source))
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    durable::remove(path).map(drop).map_err(|source| state(path, source))
 }
 
 fn state(path: &Path, source: io::Error) -> Error {

@@ -2,8 +2,9 @@
 
 use super::record::{Open, Phase, SNAPSHOT_PREFIX};
 use super::{Change, before};
-use crate::error::{Exit, Failure};
-use crate::flow::install::installer;
+use crate::deadline::Deadline;
+use crate::error::Failure;
+use crate::flow::install::{self, installer};
 use crate::flow::packages;
 use crate::health;
 use crate::intent::Role;
@@ -16,6 +17,10 @@ use crate::record::Record;
 use crate::step::{Context, Finish};
 use crate::words;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a look at the containers may take, where no step's time is left to say so.
+const LOOK_TIME: Duration = Duration::from_secs(10);
 
 /// Keeps what must come back if this goes wrong, and puts the upgrade on record.
 pub(super) async fn snapshot(work: &Change, cx: Context<'_>) -> Result<Finish, Failure> {
@@ -105,12 +110,9 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
         }
     };
     let Some(installed) = Installed::read(paths).filter(|installed| installed.is_version(&open.to)) else {
-        return Err(Failure::new(
-            Exit::Installer,
-            "installer.nothing-installed",
-            format!("upgrade.sh ended well, but /opt/kasm/current does not lead to Kasm {}", open.to),
-            format!("read /var/lib/kasm-bootstrap/attempts/{}/installer.log", open.attempt),
-        ));
+        let (script, attempt) = ("upgrade.sh", open.attempt);
+        let current = format!("/opt/kasm/current does not lead to Kasm {}", open.to);
+        return Err(install::Error::NothingInstalled { script, current, attempt }.into());
     };
     installer::sync(paths, cx).await;
     receipt(work, &installed, &open)?;
@@ -125,7 +127,7 @@ pub(super) async fn upgrade(work: &Change, cx: Context<'_>) -> Result<Finish, Fa
     )))
 }
 
-/// The new version's receipt; it keeps which instance this is.
+/// The new version's receipt; it keeps which instance this is, and what the manager has not taken yet.
 fn receipt(work: &Change, installed: &Installed, open: &Open) -> Result<(), Failure> {
     let before = Receipt::read(work.paths())?;
     let receipt = Receipt {
@@ -138,6 +140,7 @@ fn receipt(work: &Change, installed: &Installed, open: &Open) -> Result<(), Fail
         address: work.install.own_address(),
         attempt: open.attempt,
         proved: false,
+        owes_settings: before.as_ref().is_some_and(|before| before.owes_settings),
         instance: match before {
             Some(before) => before.instance,
             None => crate::machine::instance::Identity::find(work.paths(), None).best().map(ToString::to_string),
@@ -155,5 +158,5 @@ pub(super) async fn has_changed(work: &Change, open: &Open) -> bool {
         .and_then(|dir| Snapshot::open(paths, &dir).ok())
         .is_some_and(|snapshot| snapshot.differences().is_ok_and(|differences| differences.is_empty()));
     let appeared = !open.to_was_there && open.newer(paths).dir.exists();
-    !same || appeared || health::look(paths, open.role, before::soon()).await.is_err()
+    !same || appeared || health::look(paths, open.role, Deadline::after(LOOK_TIME)).await.is_err()
 }

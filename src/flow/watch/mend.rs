@@ -9,7 +9,7 @@ use crate::flow::repair;
 use crate::health::state::Moment;
 use crate::health::{self, Level, ProbeStatus};
 use crate::kasm::docker::{self, Container};
-use crate::kasm::layout::Installed;
+use crate::kasm::layout::{Installed, PROXY};
 use crate::machine::kernel::boot_id;
 use crate::machine::pressure;
 use crate::paths::Paths;
@@ -30,8 +30,6 @@ const REPAIR_AN_HOUR: u32 = 1;
 const GRACE: Duration = Duration::from_secs(10);
 /// How long Docker has for its list.
 const LIST: Duration = Duration::from_secs(10);
-/// The container that does not start without the sidecar plugin (docs/kasm-facts.md, 8).
-const PROXY: &str = "kasm_proxy";
 
 /// What the remedies need.
 pub struct Mend<'a> {
@@ -210,6 +208,7 @@ async fn sidecar(core: &Core<'_>) -> Told {
             continue;
         }
         told.push((format!("enabled {name}"), true));
+        // It does not start without the plugin (docs/kasm-facts.md, 8).
         let proxy = down(core).await.ok().and_then(|down| down.into_iter().find(|(name, _)| *name == PROXY));
         if let Some((name, was)) = proxy {
             restart(core, name, &was, PLUGIN_AN_HOUR, &mut told).await;

@@ -8,6 +8,7 @@ use super::{NOT_BELOW_ROOT, NOT_STARTED, found};
 use crate::health::model::{Finding, Measure, ProbeStatus};
 use crate::health::probe::Context;
 use crate::intent::Role;
+use crate::kasm::layout::{AGENT, PROXIES, PROXY};
 use crate::kasm::manager::came_instead;
 use crate::net;
 use futures_util::future::BoxFuture;
@@ -77,20 +78,19 @@ async fn ask(role: Role, port: u16) -> Result<(StatusCode, Vec<u8>), Silence> {
 
 fn judge(role: Role, port: u16, answer: Result<(StatusCode, Vec<u8>), Silence>, took: Duration) -> Finding {
     let (container, path) = match role {
-        Role::Agent => ("kasm_agent", path(role)),
-        Role::Guac => ("kasm_guac", path(role)),
+        Role::Agent => (AGENT.container, path(role)),
+        Role::Guac => (PROXIES[0].container, path(role)),
     };
     let logs =
         |container: &str| format!("`docker logs {container}` says why; `curl -k https://127.0.0.1:{port}{path}` asks");
     match answer {
         Err(Silence::Refused) => Finding::warn(
-            format!("nothing listens at port {port} of this machine, where kasm_proxy should"),
-            "see `docker ps -a`: kasm_proxy must run, and its port be published",
+            format!("nothing listens at port {port} of this machine, where {PROXY} should"),
+            format!("see `docker ps -a`: {PROXY} must run, and its port be published"),
         ),
-        Err(Silence::Other(words)) => Finding::warn(
-            format!("{container} does not answer through kasm_proxy at port {port}: {words}"),
-            logs("kasm_proxy"),
-        ),
+        Err(Silence::Other(words)) => {
+            Finding::warn(format!("{container} does not answer through {PROXY} at port {port}: {words}"), logs(PROXY))
+        }
         Ok((StatusCode::OK, body)) => match came_instead(&body) {
             None => Finding::ok(format!("{container} answers in {} ms", took.as_millis()))
                 .with(Measure::new("component_latency_seconds", took.as_secs_f64())),

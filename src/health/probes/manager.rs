@@ -1,6 +1,6 @@
 //! The manager, as this node sees it: name, health, certificate. Nothing secret is sent.
 
-use super::{DAY, found};
+use super::{DAY, SOON, found};
 use crate::error::Explain;
 use crate::health::model::{Finding, Measure, ProbeStatus};
 use crate::health::probe::Context;
@@ -12,8 +12,6 @@ pub(super) const NAME: &str = "manager";
 pub(super) const DNS: &str = "manager-name";
 pub(super) const CERTIFICATE: &str = "manager-certificate";
 
-/// A certificate that ends sooner is worth a word, in days: time enough to have one issued.
-const SOON: i64 = 14;
 /// Answers take milliseconds; one that takes longer than this comes from a manager in trouble. In seconds.
 const SLOW: f64 = 3.0;
 

@@ -86,6 +86,8 @@ const SEE_STATUS: &str = "`kasm-bootstrap status` says what the last run did, `k
 
 /// Seconds in a day.
 const DAY: i64 = 24 * 3600;
+/// What ends within so many days is worth a word, unless it is renewed without anybody's doing: time enough to see to it.
+const SOON: i64 = 14;
 
 /// The number of this name that was found before.
 fn number(before: Option<&ProbeStatus>, name: &str) -> Option<f64> {

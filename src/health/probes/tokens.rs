@@ -1,7 +1,7 @@
 //! The tokens of the installed components: whether they can work, whether the manager has refused them, and for how
 //! long they are good. No token leaves this file.
 
-use super::{DAY, found};
+use super::{DAY, SOON, found};
 use crate::health::model::{Finding, Level, Measure, ProbeStatus};
 use crate::health::probe::{Context, Node};
 use crate::kasm::docker;
@@ -25,8 +25,6 @@ const SHOWN: usize = 200;
 /// A refusal older than so many seconds may have been got over.
 const LATELY: i64 = 300;
 
-/// Tokens that nobody renews are worth a word so many days before they expire.
-const SOON: i64 = 14;
 /// From this Kasm on, components renew their auth tokens themselves, of which lifespans of three days were seen
 /// (docs/kasm-facts.md, 5): one that ends in less than a day was not renewed in time.
 const RENEWING: (u32, u32) = (1, 18);

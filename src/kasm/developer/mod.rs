@@ -9,7 +9,7 @@ mod error;
 pub use answers::{Agent, Found, Me, Wanted, agents, find};
 pub use error::Error;
 
-use super::checkin::refusal;
+use super::checkin::objection;
 use super::manager::{Manager, Reply};
 use super::version::{Version, version};
 use crate::deadline::Deadline;
@@ -192,7 +192,7 @@ impl Developer {
             let said = format!("its answer is longer than {} MiB", LONGEST_BODY >> 20);
             return Err(Error::Failed { manager: manager(), said, asked: None, may_pass: false });
         }
-        let Some((said, is_about_access)) = refusal(status.as_u16(), &body) else {
+        let Some((said, is_about_access)) = objection(status.as_u16(), &body) else {
             return Ok(if body.trim_ascii().is_empty() { NOTHING.to_vec() } else { body });
         };
         let said = Masker::new([&self.key, &self.secret]).mask(&said).into_owned();

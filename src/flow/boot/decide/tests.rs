@@ -33,6 +33,7 @@ impl Machine {
 
     fn receipt(&self, change: impl Fn(&mut Receipt)) {
         let mut receipt = Receipt {
+            owes_settings: false,
             schema: Receipt::SCHEMA,
             role: crate::intent::Role::Agent,
             digest: HEX.into(),
