@@ -168,7 +168,7 @@ fn a_node_whose_container_stays_ill_is_installed_but_not_healthy_and_the_next_ru
 fn a_manager_that_stays_down_is_named() {
     let scene = Scene::new(&plain());
     scene.manager.behave(Behaviour { down_for: usize::MAX, ..Behaviour::default() });
-    let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "8s"])));
+    let (code, _, err) = spoken(&run(scene.install(&[]).env("KASM_BOOTSTRAP_MANAGER_WAIT", "1s")));
     assert_eq!(code, 13, "{err}");
     shown("manager-down", &err);
     assert!(err.contains(&scene.manager.address().to_string()), "{err}");
@@ -212,7 +212,7 @@ fn a_package_manager_that_stays_busy_is_named_with_its_holder() {
     // F_GETLK does not report the asker's own locks: the lock is ours, the binary is another process.
     let file = fs::File::options().write(true).open(scene.root.join("var/lib/dpkg/lock-frontend")).unwrap();
     lock::take(&file).unwrap();
-    let (code, _, err) = spoken(&run(&mut scene.install(&["--deadline", "8s"])));
+    let (code, _, err) = spoken(&run(scene.install(&[]).env("KASM_BOOTSTRAP_APT_WAIT", "1s")));
     assert_eq!(code, 14, "{err}");
     shown("apt-busy", &err);
     assert!(err.contains(&format!("pid {}", std::process::id())), "{err}");
