@@ -78,6 +78,27 @@ fn the_last_run_follows_from_what_still_fails_as_it_did() {
 }
 
 #[test]
+fn a_mirror_follows_from_what_keeps_the_manager_away_only_where_it_is_the_same() {
+    let asked = |name, mirror| {
+        let manager = found(Source::Preflight, name, Level::Fail, "manager kasm.example.com cannot be reached");
+        told(vec![found(Source::Preflight, "release-mirror", Level::Fail, mirror), manager], None)
+    };
+    insta::assert_snapshot!([
+        asked("manager-name", "the name m.example cannot be resolved: no answer from name server 10.0.0.53"),
+        asked("manager-name", "https://m.example/k.tar.gz: status 404"),
+        asked("proxy", "https://m.example/k.tar.gz: the proxy 10.0.0.8:3128: connection refused"),
+    ].join("\n"), @"
+    cause manager-name (12) -> release-mirror
+    unknown , well 0
+    cause manager-name (12) -> 
+    cause release-mirror (12) -> 
+    unknown , well 0
+    cause proxy (12) -> release-mirror
+    unknown , well 0
+    ");
+}
+
+#[test]
 fn nothing_follows_from_itself_and_every_consequence_has_a_place_behind_its_cause() {
     for topic in TOPICS {
         for link in topic.leads_to {
