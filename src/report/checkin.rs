@@ -148,6 +148,10 @@ async fn tell(checkin: &CheckIn, mut words: watch::Receiver<Word>, observer: &dy
                 told = Some(status);
                 backoff.reset();
                 said.clear();
+                // Nothing is said after the last word.
+                if word.finish.is_some() {
+                    return;
+                }
                 PAUSE
             }
             Err(error) => {
