@@ -22,6 +22,8 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 const STATE: &str = "var/lib/kasm-bootstrap";
+/// What tmpfs gives a file at a time.
+const PAGE: usize = 4096;
 fn scene(faults: &[Fault]) -> Scene {
     // Incompressible: a download of some length, with all but its end on the disk when it is held.
     let padding = Padding { files: 3, bytes: 300_000, compressible: false };
@@ -64,6 +66,18 @@ fn hold_at_the_installer(scene: &Scene) -> Child {
     let child = start(&mut install(scene), &scene.root.join("said.txt"));
     until(scene, |entry| entry["line"] == "ready");
     child
+}
+
+/// Begins a new page of the journal with an entry of a run that nobody knows: what is left of its last page is what a full
+/// disk still has for it.
+fn give_the_journal_room(scene: &Scene) {
+    let path = scene.root.join(STATE).join("journal.jsonl");
+    let mut entry = scene.journal().into_iter().rfind(|entry| entry["event"] == "step.output").unwrap();
+    entry["run"] = "another".into();
+    let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+    entry["line"] = "-".repeat(PAGE - length % PAGE).into();
+    let mut journal = File::options().append(true).open(path).unwrap();
+    journal.write_all(format!("{entry}\n").as_bytes()).unwrap();
 }
 
 /// The run fails with this code and these words, and leaves nothing.
@@ -161,6 +175,7 @@ fn a_receipt_that_cannot_be_written_is_named_and_the_installer_has_ended() {
     let scene = scene(&[patient()]);
     let Some(state) = Disk::over(&scene, STATE) else { return };
     let child = hold_at_the_installer(&scene);
+    give_the_journal_room(&scene);
     state.fill();
     go_on(&scene);
     fails(
