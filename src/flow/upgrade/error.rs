@@ -154,20 +154,7 @@ mod tests {
 
     #[test]
     fn an_upgrade_that_is_open_and_a_way_back_are_told_in_the_direction_they_go() {
-        let mut open = Open {
-            schema: 1,
-            phase: Phase::Running,
-            role: Role::Agent,
-            from: "1.17.0".into(),
-            to: "1.18.1".into(),
-            digest: "ab".into(),
-            attempt: 1,
-            snapshot: None,
-            to_was_there: false,
-            cause: None,
-            manager: "m".into(),
-            at: "2026-01-02T03:04:05Z".into(),
-        };
+        let mut open = Open::example(Phase::Running);
         let end = "begun at 2026-01-02T03:04:05Z, has not come to its end";
         let upgrade = format!("the upgrade from Kasm 1.17.0 to 1.18.1, {end}");
         assert_eq!(Error::still_open(&open).to_string(), upgrade);

@@ -151,20 +151,7 @@ mod tests {
     #[test]
     fn the_exit_of_what_only_the_manager_can_prove_is_the_managers() {
         let cause = Failure::from(health::Error::NotInstalled { current: "x".into(), why: "is not there" });
-        let open = Open {
-            schema: 1,
-            phase: super::super::record::Phase::Installed,
-            role: Role::Agent,
-            from: "1.17.0".into(),
-            to: "1.18.1".into(),
-            digest: "ab".into(),
-            attempt: 1,
-            snapshot: None,
-            to_was_there: false,
-            cause: None,
-            manager: "m".into(),
-            at: String::new(),
-        };
+        let open = Open::example(super::super::record::Phase::Installed);
         let failure = unproved(&open, cause);
         assert!(is_unproved(&failure));
         assert_eq!(failure.exit(), Exit::Manager);

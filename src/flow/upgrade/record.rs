@@ -61,6 +61,27 @@ impl Record for Open {
     const SCHEMA: u32 = 1;
 }
 
+#[cfg(test)]
+impl Open {
+    /// The upgrade of an agent, in this phase.
+    pub(super) fn example(phase: Phase) -> Open {
+        Open {
+            schema: Open::SCHEMA,
+            phase,
+            role: Role::Agent,
+            from: "1.17.0".into(),
+            to: "1.18.1".into(),
+            digest: "ab".into(),
+            attempt: 1,
+            snapshot: None,
+            to_was_there: false,
+            cause: None,
+            manager: "m".into(),
+            at: "2026-01-02T03:04:05Z".into(),
+        }
+    }
+}
+
 impl Open {
     /// The open upgrade, if there is one.
     ///
