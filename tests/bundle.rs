@@ -438,10 +438,14 @@ fn says_it_is_full(output: &Output) {
 #[test]
 fn on_standard_output_it_is_nothing_but_the_archive() {
     let scene = Scene::new(&Options::default());
+    let (code, _, err) = spoken(&run(&mut scene.install(&[])));
+    assert_eq!(code, 0, "{err}");
     let output = run(scene.command().args(["bundle", "-o", "-"]));
     assert_eq!(output.status.code(), Some(0));
     let opened = Opened::new(&output.stdout);
-    assert!(opened.files.contains_key("node/status.txt"));
+    // What every step found: whoever reads it cannot ask again with -v.
+    let status = &opened.files["node/status.txt"];
+    assert!(status.contains("\nrecover    nothing was left behind\n"), "{status}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("look before you send it"));
     let both = run(scene.command().args(["--json", "bundle", "-o", "-"]));
     assert_eq!(both.status.code(), Some(2));

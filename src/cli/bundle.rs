@@ -82,10 +82,11 @@ async fn given(global: &Global) -> Vec<Given> {
     };
     let pretty = |answer: &Answer| serde_json::to_string_pretty(&answer.json).unwrap_or_default() + "\n";
     let text = |answer: &Answer| format!("{}\n", words::clean(&answer.text));
-    let status = status::run(global, status::Args::default()).await.map_err(why);
+    // Whoever reads it cannot ask again.
+    let talkative = Global { verbose: global.verbose.max(1), ..global.clone() };
+    let status = status::run(&talkative, status::Args::default()).await.map_err(why);
     let tokens = token::list::run(global, &token::list::Args::default()).map_err(why);
     let timeline = timeline::run(global, timeline::Args::default()).await.map_err(why);
-    let talkative = Global { verbose: global.verbose.max(1), ..global.clone() };
     let health = match tokio::time::timeout(HEALTH_PATIENCE, health::run(&talkative, health::Args {})).await {
         Ok(health) => health.map_err(why),
         Err(_) => Err(format!("it did not come within {} s", HEALTH_PATIENCE.as_secs())),

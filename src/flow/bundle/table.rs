@@ -79,7 +79,7 @@ const fn item(name: &'static str, from: From, kib: u64, about: &'static str) -> 
 /// All of them.
 #[rustfmt::skip]
 pub const ITEMS: &[Item] = &[
-    item("node/status.txt", From::Command("status"), 64, "what the last run did, for people"),
+    item("node/status.txt", From::Command("status -v"), 64, "what the last run did, for people"),
     item("node/status.json", From::Command("status --json"), 256, "the same for programs"),
     item("node/timeline.txt", From::Command("timeline"), 64, "where the time of the last run went"),
     item("node/health.txt", From::Command("health -v"), 64, "how the node is now, for people"),
