@@ -162,7 +162,8 @@ impl Node {
     /// Everything below /opt/kasm but logs.
     pub fn installed(&self) -> Vec<String> {
         let mut lines = picture(&self.scene.root.join("opt/kasm"));
-        lines.retain(|line| !line.contains("/log/"));
+        // What a component has left that was killed while it wrote its configuration is its own.
+        lines.retain(|line| !line.contains("/log/") && !line.contains(".yaml.new "));
         lines
     }
 
