@@ -13,6 +13,7 @@ use faults::{ended_well, exit_code, is_ended, is_started, nothing_left_behind, u
 use kasm_stand_in::manager::Behaviour;
 use kasm_stand_in::mirror::Fault::Stall;
 use kasm_stand_in::release::{Fault, Options, Padding, Point};
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs::{self, File};
 use std::io::Write;
@@ -22,8 +23,6 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 const STATE: &str = "var/lib/kasm-bootstrap";
-/// What tmpfs gives a file at a time.
-const PAGE: usize = 4096;
 fn scene(faults: &[Fault]) -> Scene {
     // Incompressible: a download of some length, with all but its end on the disk when it is held.
     let padding = Padding { files: 3, bytes: 300_000, compressible: false };
@@ -68,16 +67,11 @@ fn hold_at_the_installer(scene: &Scene) -> Child {
     child
 }
 
-/// Begins a new page of the journal with an entry of a run that nobody knows: what is left of its last page is what a full
-/// disk still has for it.
+/// Sets room aside for the journal behind its end, so that a full disk has some for it.
 fn give_the_journal_room(scene: &Scene) {
-    let path = scene.root.join(STATE).join("journal.jsonl");
-    let mut entry = scene.journal().into_iter().rfind(|entry| entry["event"] == "step.output").unwrap();
-    entry["run"] = "another".into();
-    let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
-    entry["line"] = "-".repeat(PAGE - length % PAGE).into();
-    let mut journal = File::options().append(true).open(path).unwrap();
-    journal.write_all(format!("{entry}\n").as_bytes()).unwrap();
+    let journal = File::options().append(true).open(scene.root.join(STATE).join("journal.jsonl")).unwrap();
+    let length = i64::try_from(journal.metadata().unwrap().len()).unwrap();
+    fallocate(&journal, FallocateFlags::FALLOC_FL_KEEP_SIZE, length, 1 << 16).unwrap();
 }
 
 /// The run fails with this code and these words, and leaves nothing.
