@@ -141,6 +141,13 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The text behind `front`, in lines of at most so many characters with it; what is broken hangs below its beginning.
+pub fn hanging(front: &str, text: &str, width: usize) -> Vec<String> {
+    let indent = front.chars().count();
+    let lines = wrap(text, width.saturating_sub(indent)).into_iter().enumerate();
+    lines.map(|(at, line)| if at == 0 { format!("{front}{line}") } else { format!("{:indent$}{line}", "") }).collect()
+}
+
 /// Control characters, line and paragraph separators, and what reorders text (UAX #9, 2).
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -12,10 +12,6 @@ use crate::step::{Plan, PlannedStep};
 use crate::words;
 use clap::Subcommand;
 use serde_json::json;
-use std::fmt::Write;
-
-/// A step's number takes so much of its line.
-const NUMBER: usize = 5;
 
 /// Flags of `plan`.
 #[derive(Debug, clap::Args)]
@@ -111,12 +107,10 @@ pub fn lines(steps: &[PlannedStep]) -> String {
             (after, _) => format!(" (after {})", after.join(", ")),
         };
         let limit = step.limit_s.map(|limit| format!(", at most {limit} s")).unwrap_or_default();
-        let indent = NUMBER + width + 1;
-        let mut front = format!("{:>3}. {:<width$} ", at + 1, step.name);
-        for line in words::wrap(&format!("{}{limit}{after}", step.about), words::CONSOLE.saturating_sub(indent)) {
-            // Writing into a String cannot fail.
-            let _ = write!(text, "\n{front}{line}");
-            front = " ".repeat(indent);
+        let front = format!("{:>3}. {:<width$} ", at + 1, step.name);
+        for line in words::hanging(&front, &format!("{}{limit}{after}", step.about), words::CONSOLE) {
+            text.push('\n');
+            text.push_str(&line);
         }
     }
     text

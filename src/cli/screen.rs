@@ -61,9 +61,7 @@ pub fn lines(rows: &[Row<'_>], told: impl Fn(&Row<'_>) -> Told) -> Vec<String> {
         for (words, names) in groups {
             let names = names.join(", ");
             let said = if words.is_empty() { names } else { format!("{names}: {words}") };
-            for (at, line) in words::wrap(&said, CONSOLE - MARK).iter().enumerate() {
-                lines.push(format!("{:<5} {line}", if at == 0 { mark } else { "" }));
-            }
+            lines.extend(words::hanging(&format!("{mark:<5} "), &said, CONSOLE));
         }
     }
     lines

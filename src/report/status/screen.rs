@@ -6,8 +6,6 @@ use std::time::Duration;
 
 /// How wide the picture of the time is.
 const PICTURE: usize = 30;
-/// What steps say stands behind their names.
-const SAID: usize = 11;
 
 impl Status {
     /// For people. `verbose`: also what the steps said that ended well.
@@ -42,10 +40,8 @@ impl Status {
         let mut said = Vec::new();
         for step in &self.steps {
             let mut name = step.name.as_str();
-            let lines =
-                self.said(step, verbose).into_iter().flat_map(|words| words::wrap(&words, words::CONSOLE - SAID));
-            for line in lines {
-                said.push(format!("{name:<10} {line}"));
+            for words in self.said(step, verbose) {
+                said.extend(words::hanging(&format!("{name:<10} "), &words, words::CONSOLE));
                 name = "";
             }
         }
