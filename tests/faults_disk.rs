@@ -13,7 +13,6 @@ use faults::{ended_well, exit_code, is_ended, is_started, nothing_left_behind, u
 use kasm_stand_in::manager::Behaviour;
 use kasm_stand_in::mirror::Fault::Stall;
 use kasm_stand_in::release::{Fault, Options, Padding, Point};
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs::{self, File};
 use std::io::Write;
@@ -67,11 +66,17 @@ fn hold_at_the_installer(scene: &Scene) -> Child {
     child
 }
 
-/// Sets room aside for the journal behind its end, so that a full disk has some for it.
-fn give_the_journal_room(scene: &Scene) {
-    let journal = File::options().append(true).open(scene.root.join(STATE).join("journal.jsonl")).unwrap();
-    let length = i64::try_from(journal.metadata().unwrap().len()).unwrap();
-    fallocate(&journal, FallocateFlags::FALLOC_FL_KEEP_SIZE, length, 1 << 16).unwrap();
+/// Every file below, opened: what the run removes gives a full disk no room while somebody has it open.
+fn opened(directory: &Path) -> Vec<File> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => files.extend(opened(&entry.path())),
+            kind if kind.is_file() => files.push(File::open(entry.path()).unwrap()),
+            _ => {}
+        }
+    }
+    files
 }
 
 /// The run fails with this code and these words, and leaves nothing.
@@ -169,7 +174,7 @@ fn a_receipt_that_cannot_be_written_is_named_and_the_installer_has_ended() {
     let scene = scene(&[patient()]);
     let Some(state) = Disk::over(&scene, STATE) else { return };
     let child = hold_at_the_installer(&scene);
-    give_the_journal_room(&scene);
+    let _kept = opened(&state.path);
     state.fill();
     go_on(&scene);
     fails(
